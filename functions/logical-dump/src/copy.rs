@@ -1,0 +1,218 @@
+//! The rows: slices of tables, copied over several connections under one snapshot, each read once: compressed, counted and digested on the way to S3.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::TryStreamExt;
+use shared::compression::{Compression, Compressor};
+use shared::copy_text::END_OF_DATA;
+use shared::digest::Content;
+use shared::failure::{Context, Failure, FailureKind};
+use shared::key::ArchiveKey;
+use shared::manifest::Object;
+use shared::store::Store;
+use shared::upload::Upload;
+use shared_postgres::rows::{copy_table_sql, row_without_newline};
+use shared_postgres::session::{self, Limits};
+use shared_postgres::{Access, Connection, ContextSql};
+use sqlx::AssertSqlSafe;
+use tokio::task::JoinSet;
+
+use crate::catalog::Relation;
+use crate::slices;
+
+/// Rows are compressed in pieces of about this size.
+const PIECE_BYTES: usize = 128 * 1024;
+/// An object up to this size is stored while the connection goes on with the next table: thousands of small tables would otherwise wait for S3 one by one.
+const BACKGROUND_BYTES_MAX: u64 = 256 * 1024;
+/// So many at a time, for each connection.
+const BACKGROUND_STORES_MAX: usize = 8;
+
+/// One object to be made: a table, or a slice of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// `pg_class.oid` of the table.
+    pub oid: u32,
+    /// What it is, for a person.
+    pub what: String,
+    /// The statement.
+    pub copy_sql: String,
+    /// Name of the data file without the suffix of its compression.
+    pub file: String,
+    /// Bytes of the table that it covers, about.
+    pub weight_bytes: u64,
+}
+
+/// An object that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// `pg_class.oid` of the table.
+    pub oid: u32,
+    /// Name of the data file without suffix.
+    pub file: String,
+    /// Its rows.
+    pub content: Content,
+    /// Bytes of the text before compression.
+    pub text_bytes: u64,
+    /// As it was stored.
+    pub object: Object,
+}
+
+/// Where the copies come from and go to.
+#[derive(Clone)]
+pub struct Route {
+    /// The server.
+    pub access: Access,
+    /// Name of the sessions of this run.
+    pub application_name: String,
+    /// The archive.
+    pub archive: ArchiveKey,
+    /// Id of the snapshot.
+    pub snapshot: String,
+    /// About waiting.
+    pub limits: Limits,
+    /// How data files are compressed.
+    pub compression: Compression,
+    /// The bucket.
+    pub store: Store,
+}
+
+/// The tasks for a table: one, or one for each slice. Only a heap can be sliced: another access method need not read a range of ctid as a range.
+pub fn tasks(relation: &Relation, slice_bytes: Option<u64>, page_bytes: u64) -> Vec<Task> {
+    let columns = relation.column_list();
+    let slices = match slice_bytes {
+        Some(slice_bytes) if relation.is_heap => slices::cut(relation.size_bytes / page_bytes, slice_bytes / page_bytes),
+        _ => Vec::new(),
+    };
+    if slices.len() < 2 {
+        return vec![Task {
+            oid: relation.oid,
+            what: relation.quoted.clone(),
+            copy_sql: copy_table_sql(&format!("{}{columns}", relation.quoted)),
+            file: format!("t{}", relation.oid),
+            weight_bytes: relation.size_bytes,
+        }];
+    }
+    let count = slices.len();
+    slices
+        .into_iter()
+        .enumerate()
+        .map(|(number, slice)| Task {
+            oid: relation.oid,
+            what: format!("{} (slice {} of {count})", relation.quoted, number + 1),
+            copy_sql: format!(
+                "COPY (SELECT {} FROM ONLY {} WHERE {}) TO STDOUT",
+                relation.quoted_columns.join(", "),
+                relation.quoted,
+                slice.condition()
+            ),
+            file: format!("t{}_{:04}", relation.oid, number + 1),
+            weight_bytes: relation.size_bytes / count as u64,
+        })
+        .collect()
+}
+
+/// Copies everything, the biggest first. The first failure ends all.
+///
+/// # Errors
+/// When a connection is lost, the server refuses, or an object cannot be stored.
+pub async fn copy_all(route: &Route, mut tasks: Vec<Task>, connections: usize) -> Result<Vec<Copied>, Failure> {
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.weight_bytes));
+    let workers = connections.min(tasks.len());
+    let queue = Arc::new(Mutex::new(VecDeque::from(tasks)));
+    // Dropping the set, when the run is cut, ends every worker.
+    let mut running = JoinSet::new();
+    for _ in 0..workers {
+        running.spawn(work(route.clone(), queue.clone()));
+    }
+    let mut copied = Vec::new();
+    while let Some(worker) = running.join_next().await {
+        copied.extend(worker.map_err(|error| Failure::from_error(FailureKind::Panic, &error).context("copy tables"))??);
+    }
+    Ok(copied)
+}
+
+async fn work(route: Route, queue: Arc<Mutex<VecDeque<Task>>>) -> Result<Vec<Copied>, Failure> {
+    let mut connection = join_snapshot(&route).await?;
+    let mut copied = Vec::new();
+    let mut storing: JoinSet<Result<Copied, Failure>> = JoinSet::new();
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    while let Some(task) = next() {
+        let what = task.what.clone();
+        let (upload, finish) = copy(&route, &mut connection, task).await.context(format!("copy {what}"))?;
+        if upload.size_bytes() > BACKGROUND_BYTES_MAX {
+            copied.push(finish.finish(upload).await?);
+            continue;
+        }
+        while storing.len() >= BACKGROUND_STORES_MAX {
+            copied.extend(take(storing.join_next().await)?);
+        }
+        storing.spawn(finish.finish(upload));
+    }
+    while !storing.is_empty() {
+        copied.extend(take(storing.join_next().await)?);
+    }
+    sqlx::query("COMMIT").execute(&mut connection).await.context_sql("end the transaction of a copying session")?;
+    let _ = sqlx::Connection::close(connection).await;
+    Ok(copied)
+}
+
+fn take(stored: Option<Result<Result<Copied, Failure>, tokio::task::JoinError>>) -> Result<Option<Copied>, Failure> {
+    stored.map(|stored| stored.map_err(|error| Failure::from_error(FailureKind::Panic, &error).context("store an object"))?).transpose()
+}
+
+/// A session in a transaction that sees the snapshot.
+async fn join_snapshot(route: &Route) -> Result<Connection, Failure> {
+    let mut connection = route.access.connect(&route.archive.database, &route.application_name).await?;
+    session::prepare(&mut connection, route.limits).await?;
+    sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut connection).await.context_sql("begin")?;
+    // The id is the server's own.
+    sqlx::raw_sql(AssertSqlSafe(format!("SET TRANSACTION SNAPSHOT '{}'", route.snapshot)))
+        .execute(&mut connection)
+        .await
+        .context_sql("import the snapshot")?;
+    Ok(connection)
+}
+
+/// What is left to do when all rows are read.
+struct Finish {
+    task: Task,
+    content: Content,
+    text_bytes: u64,
+    name: String,
+}
+
+impl Finish {
+    async fn finish(self, upload: Upload) -> Result<Copied, Failure> {
+        let stored = upload.finish().await?;
+        let object = Object { name: self.name, size_bytes: stored.size_bytes, sha256: stored.sha256, version_id: stored.version_id };
+        Ok(Copied { oid: self.task.oid, file: self.task.file, content: self.content, text_bytes: self.text_bytes, object })
+    }
+}
+
+/// Reads one task's rows into an upload that is complete but for its end.
+async fn copy(route: &Route, connection: &mut Connection, task: Task) -> Result<(Upload, Finish), Failure> {
+    let name = format!("{}.dat{}", task.file, route.compression.suffix());
+    let mut upload = Upload::new(&route.store, route.archive.object(&name));
+    let mut compressor = Compressor::new(route.compression).context("set up the compression")?;
+    let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
+    let (mut content, mut text_bytes) = (Content::default(), 0);
+    let mut rows = connection.copy_out_raw(&task.copy_sql).await.context_sql("begin")?;
+    while let Some(message) = rows.try_next().await.context_sql("read rows")? {
+        content.add_row(row_without_newline(&message)?);
+        piece.extend_from_slice(&message);
+        if piece.len() >= PIECE_BYTES {
+            text_bytes += piece.len() as u64;
+            compressor.write_all(&piece).context("compress")?;
+            piece.clear();
+            upload.write(compressor.output()).await?;
+        }
+    }
+    drop(rows);
+    piece.extend_from_slice(END_OF_DATA);
+    text_bytes += piece.len() as u64;
+    compressor.write_all(&piece).context("compress")?;
+    upload.write(&mut compressor.finish().context("compress")?).await?;
+    Ok((upload, Finish { task, content, text_bytes, name }))
+}

@@ -1,0 +1,14 @@
+//! PostgreSQL as Lifeboat's functions use it: verified connections, text that is always printed the same way, COPY, and the server's own
+//! client programs. Only functions that connect depend on this crate.
+
+pub mod access;
+pub mod client_program;
+pub mod error;
+pub mod rows;
+pub mod session;
+
+pub use access::Access;
+pub use error::ContextSql;
+
+/// A connection.
+pub type Connection = sqlx::PgConnection;

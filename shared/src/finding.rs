@@ -1,0 +1,160 @@
+//! What a job found: typed, with a severity and a place in the runbook. Rendering is somebody else's.
+
+use serde::{Deserialize, Serialize};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// Worth knowing; nothing to do.
+    Note,
+    /// Somebody should look this week.
+    Warning,
+    /// It could not be checked, which is never healthy.
+    Unknown,
+    /// Somebody must look now.
+    Critical,
+}
+
+/// Declares the kinds of findings: one line each, with the severity that a kind always has. Its name in camelCase is stable, and is the
+/// anchor of its section in `docs/runbook.md` (held by the `tidy` test).
+macro_rules! finding_kinds {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $severity:ident,)+) => {
+        /// What was found. Every kind has a section of its own in `docs/runbook.md`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum FindingKind {
+            $($(#[$doc])* #[serde(rename = $name)] $kind,)+
+        }
+
+        impl FindingKind {
+            /// Every kind there is.
+            pub const ALL: &'static [FindingKind] = &[$(FindingKind::$kind,)+];
+
+            /// The stable name, which is the anchor in the runbook too.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)+ }
+            }
+
+            /// How much it matters.
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$kind => Severity::$severity,)+ }
+            }
+        }
+    };
+}
+
+finding_kinds! {
+    /// The job could not be done; the failure's chain is in `seen`.
+    RunFailed "runFailed" Critical,
+
+    // logical-dump
+    /// pg_dump or pg_dumpall printed a warning.
+    PgDumpWarning "pgDumpWarning" Warning,
+    /// A table could not be read and was left out, because the request allows it.
+    TableLeftOut "tableLeftOut" Critical,
+    /// A foreign table: its definition is in the archive, its rows are elsewhere.
+    ForeignTableData "foreignTableData" Note,
+    /// A database that exists but accepts no connections was not dumped.
+    DatabaseNotDumped "databaseNotDumped" Warning,
+    /// Another run holds the instance's lock.
+    AlreadyRunning "alreadyRunning" Note,
+    /// This slot's dump is already there.
+    AlreadyDone "alreadyDone" Note,
+    /// Sessions or uploads of an earlier run that was killed were ended.
+    LeftoversRemoved "leftoversRemoved" Note,
+
+    // backup-verify
+    /// A database that should be backed up has no backup at all.
+    BackupMissing "backupMissing" Critical,
+    /// The newest backup of a database is older than the schedule promises.
+    BackupStale "backupStale" Critical,
+    /// No run has been seen for longer than the schedule promises.
+    RunMissing "runMissing" Critical,
+    /// A run began and left no manifest.
+    RunUnfinished "runUnfinished" Note,
+    /// The manifest cannot be read, or does not match its own checksum.
+    ManifestDamaged "manifestDamaged" Critical,
+    /// An object that the manifest names is not there.
+    ObjectMissing "objectMissing" Critical,
+    /// An object is shorter or longer than it was written.
+    ObjectTruncated "objectTruncated" Critical,
+    /// An object's bytes are not those that were written.
+    ObjectCorrupt "objectCorrupt" Critical,
+    /// An object holds the bytes of another object of the archive.
+    ObjectSwapped "objectSwapped" Critical,
+    /// An object was written again after the backup was made.
+    ObjectReplaced "objectReplaced" Critical,
+    /// An object lies in the archive that the manifest does not name.
+    ObjectExtra "objectExtra" Warning,
+    /// An object could not be read, so nothing is known about it.
+    ObjectUnreadable "objectUnreadable" Unknown,
+    /// The bytes are as written, but do not decode to the rows that the manifest counts.
+    ContentMismatch "contentMismatch" Critical,
+    /// Some archives were not re-read within the promised number of days.
+    RereadOverdue "rereadOverdue" Warning,
+    /// Something could not be checked.
+    NotChecked "notChecked" Unknown,
+}
+
+/// One thing that a job found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What it is.
+    pub kind: FindingKind,
+    /// What it is about: a database, a table, an S3 key.
+    pub subject: String,
+    /// How much it matters; decided by the kind.
+    pub severity: Severity,
+    /// What was seen.
+    pub seen: String,
+    /// What was expected, where there is a promise to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Anchor in the runbook.
+    pub runbook: String,
+}
+
+impl Finding {
+    /// A finding of a kind about a subject, with what was seen.
+    pub fn new(kind: FindingKind, subject: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self {
+            kind,
+            subject: subject.into(),
+            severity: kind.severity(),
+            seen: seen.into(),
+            expected: None,
+            hint: None,
+            runbook: kind.name().to_owned(),
+        }
+    }
+
+    /// Adds what was expected.
+    #[must_use]
+    pub fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_written_by_its_stable_name() {
+        for kind in FindingKind::ALL {
+            assert_eq!(serde_json::to_value(kind).expect("serialise"), kind.name());
+        }
+    }
+}
