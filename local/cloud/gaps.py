@@ -1,0 +1,62 @@
+"""What the local cloud does not do as AWS does, by name, in one place.
+
+`UNSUPPORTED` is looked at by every deployment: what of it the template uses is returned to the caller and printed. The
+behaviour of what is not listed here is meant to be AWS's; a difference found is a bug or belongs in this table.
+"""
+
+# (resource type, property or None for the whole type, what happens instead)
+UNSUPPORTED = [
+    ("AWS::Serverless::LayerVersion", None, "layers are not unpacked: no /opt; POSTGRES_CLIENT_FOLDER and "
+                                            "DATABASE_CA_FILE are set to stand-ins instead"),
+    ("AWS::Lambda::Function", "VpcConfig", "no network isolation: functions reach all of loopback"),
+    ("AWS::Lambda::Function", "MemorySize", "no memory limit"),
+    ("AWS::Lambda::Function", "EphemeralStorage", "no limit on the temporary folder"),
+    ("AWS::Lambda::Function", "Architectures", "the binary runs on the host whatever it says"),
+    ("AWS::Lambda::Function", "TracingConfig", "no X-Ray"),
+    ("AWS::CloudWatch::Alarm", None, "evaluated when metric data arrives only: missing data and dimensions are "
+                                     "ignored"),
+    ("AWS::CloudWatch::CompositeAlarm", None, "unknown to the stand-in: left out of the stack"),
+    ("AWS::CloudWatch::Dashboard", None, "stored, not rendered"),
+    ("AWS::EC2::SecurityGroup", None, "no network isolation"),
+    ("AWS::EC2::VPCEndpoint", None, "no network isolation"),
+    ("AWS::S3::Bucket", "LifecycleConfiguration", "stored, not carried out: nothing expires"),
+    ("AWS::S3::Bucket", "ReplicationConfiguration", "not applied"),
+    ("AWS::KMS::Key", "EnableKeyRotation", "stored only; nothing is encrypted at rest"),
+    ("AWS::Logs::LogGroup", "RetentionInDays", "stored only"),
+    ("AWS::Backup::BackupPlan", None, "stored only"),
+]
+
+# Resource types that make the stand-in refuse a template: taken out before deployment, and reported.
+REMOVED_TYPES = ("AWS::CloudWatch::CompositeAlarm",)
+
+# Differences that do not hang on a resource of the template. The README prints them for people.
+GENERAL = [
+    "aws:SecureTransport is true although the endpoint is plain HTTP",
+    "functions run as the cloud's own user, with the host's file system and all of loopback in reach",
+    "asynchronous invocations are retried after 1 s and 2 s, not 1 min and 2 min",
+    "RDS: no automated backups, no restore to a point in time, no parameter groups in effect, no managed master "
+    "password, no events on EventBridge; a snapshot takes seconds",
+    "RDS: describe calls answer in one page whatever MaxRecords says",
+    "RDS: PostgreSQL 16 and 18 have no TLS here (their binaries were built without it)",
+    "PostgreSQL runs with fsync off",
+    "EventBridge Scheduler: cron() is evaluated in UTC, whatever the time zone; flexible windows do not delay; a "
+    "failed delivery is not retried before it goes to the dead-letter queue",
+    "EventBridge rules: a target that fails is not retried",
+    "Lambda: no throttling but by reserved concurrency; failure destinations in S3 and EventBridge get nothing",
+    "SNS: messages are not signed; alarms and rules publish without a look at the topic's policy and key",
+    "SSM: no parameter policies, no throughput limits",
+    "CloudWatch: no metrics from EMF log lines or metric filters",
+    "IAM: no service control policies, no VPC endpoint policies; MiniStack does not know every service's actions",
+    "S3: no throttling, no eventual consistency of bucket configuration; an object is held in memory while written",
+]
+
+
+def used(resources):
+    """One line per entry of the table that these resources (by logical id) meet, with their names."""
+    lines = []
+    for kind, name, instead in UNSUPPORTED:
+        met = sorted(logical_id for logical_id, resource in resources.items() if resource.get("Type") == kind
+                     and (name is None or name in (resource.get("Properties") or {})))
+        if met:
+            lines.append(f"{kind}{'.' + name if name else ''}: {instead} ({', '.join(met)})")
+    return lines

@@ -1,0 +1,107 @@
+"""The cloud's own endpoints, below /_lifeboat: what tests and the demo need and AWS does not have.
+
+No credentials are asked for: whoever reaches the loopback port is the test driver.
+"""
+
+import asyncio
+import datetime
+import json
+import logging
+import urllib.parse
+
+from . import accounts, calls, delivery, errors, rds_front
+from .server import REGION
+
+_log = logging.getLogger("lifeboat.api")
+
+
+class Api:
+    """An ASGI application for paths below /_lifeboat."""
+
+    def __init__(self, functions_folder):
+        self._functions = functions_folder
+        self._routes = {
+            ("POST", "deploy"): self._deploy, ("POST", "fire"): self._fire, ("GET", "calls"): self._calls,
+            ("GET", "instance"): self._instance, ("POST", "account/drop"): self._drop,
+        }
+
+    async def __call__(self, scope, receive, send):
+        path = scope["path"].removeprefix("/_lifeboat/")
+        route = self._routes.get((scope["method"], path))
+        body = await _body(receive)
+        query = dict(urllib.parse.parse_qsl(scope["query_string"].decode()))
+        if route is None:
+            return await _answer(send, 404, {"error": f"no {scope['method']} /_lifeboat/{path}"})
+        try:
+            result = await asyncio.to_thread(route, json.loads(body or b"{}") if scope["method"] == "POST" else query)
+            await _answer(send, 200, result)
+        except (errors.Refused, LookupError, PermissionError, ValueError) as error:
+            _log.warning("%s %s: %s", scope["method"], path, error)
+            await _answer(send, 400, {"error": f"{type(error).__name__}: {error}"})
+        except Exception as error:      # noqa: BLE001 - the driver must see why
+            _log.exception("%s %s", scope["method"], path)
+            await _answer(send, 500, {"error": f"{type(error).__name__}: {error}"})
+        return None
+
+    def _deploy(self, request):
+        from . import deploy        # half a second to import: assembly.warm does it after the start
+
+        _account(request)
+        request["template"] = deploy.template_path(_needed(request, "template"))
+        _needed(request, "stackName")
+        return deploy.deploy(request.get("region") or REGION, self._functions, request)
+
+    def _fire(self, request):
+        at = request.get("at")
+        if at is not None:
+            at = datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).astimezone(datetime.timezone.utc)
+        schedule = delivery.fire(_account(request), request.get("region") or REGION, _needed(request, "schedule"), at)
+        return {"schedule": schedule["Arn"]}
+
+    def _calls(self, query):
+        return calls.of_account(_account(query), int(query.get("since", 0)))
+
+    def _instance(self, query):
+        name = _needed(query, "id")
+        found = rds_front.plane().instance(_account(query), query.get("region") or REGION, name)
+        if found is None or not hasattr(found, "server"):
+            raise errors.Refused(f"no instance {name}")
+        server = found.server
+        password = getattr(found, "_master_user_password", None)
+        return {
+            "adminUrl": server.admin_url(), "host": server.address, "port": server.port, "major": server.major,
+            "masterUrl": password and server.url(found.master_username, password, found.db_name or "postgres"),
+            "binFolder": server.place.bin(server.major), "status": found.status, "tls": server.tls(), "log": server.log,
+        }
+
+    def _drop(self, request):
+        return accounts.drop(_account(request))
+
+
+def _needed(request, name):
+    if not request.get(name):
+        raise errors.Refused(f"`{name}` is needed")
+    return request[name]
+
+
+def _account(request):
+    account = str(_needed(request, "account"))
+    if len(account) != 12 or not account.isdigit():
+        raise errors.Refused(f"account {account}: not twelve digits")
+    return account
+
+
+async def _body(receive):
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+async def _answer(send, status, value):
+    body = json.dumps(value).encode()
+    await send({"type": "http.response.start", "status": status,
+                "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,57 @@
+"""The resources that a request names, all of them, where MiniStack's IAM looks at one only.
+
+An RDS call is authorised on every instance and snapshot it names, an SSM call on every parameter.
+"""
+
+import json
+
+_RDS_PARAMETERS = {
+    "DBInstanceIdentifier": "db", "SourceDBInstanceIdentifier": "db", "TargetDBInstanceIdentifier": "db",
+    "DBSnapshotIdentifier": "snapshot", "SourceDBSnapshotIdentifier": "snapshot",
+    "TargetDBSnapshotIdentifier": "snapshot", "FinalDBSnapshotIdentifier": "snapshot",
+    "DBSubnetGroupName": "subgrp", "DBParameterGroupName": "pg", "OptionGroupName": "og",
+}
+
+
+def named(request, region, account):
+    """ARNs of all resources the request names; empty: leave it to MiniStack."""
+    if request.service == "rds":
+        return _rds(request, region, account)
+    if request.service == "ssm":
+        return _ssm(request, region, account)
+    return []
+
+
+def _rds(request, region, account):
+    found = []
+    for parameter, kind in _RDS_PARAMETERS.items():
+        if value := request.parameter(parameter):
+            found.append(value if value.startswith("arn:") else f"arn:aws:rds:{region}:{account}:{kind}:{value}")
+    if (resource := request.parameter("ResourceName")) is not None:
+        found.append(resource)
+    # A list call is checked on all instances (or snapshots) of the account.
+    action = request.parameter("Action") or ""
+    kind = {"DescribeDBInstances": "db", "DescribeDBSnapshots": "snapshot"}.get(action)
+    if kind and not any(f":{kind}:" in arn for arn in found):
+        found.append(f"arn:aws:rds:{region}:{account}:{kind}:*")
+    return found or ["*"]
+
+
+def _ssm(request, region, account):
+    try:
+        data = json.loads(request.body or b"{}")
+    except ValueError:
+        return []
+    if not isinstance(data, dict) or "ResourceType" in data:
+        return []
+    names = data.get("Names", [data["Name"]] if "Name" in data else None)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return []
+    return [_parameter(name, region, account) for name in names]
+
+
+def _parameter(name, region, account):
+    if name.startswith("arn:"):
+        return name
+    plain = name.split(":")[0].lstrip("/")      # a selector (version or label) is no part of the resource
+    return f"arn:aws:ssm:{region}:{account}:parameter/{plain}"
