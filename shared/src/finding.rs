@@ -94,6 +94,10 @@ finding_kinds! {
     RereadOverdue "rereadOverdue" Warning,
     /// Something could not be checked.
     NotChecked "notChecked" Unknown,
+
+    // notify-slack
+    /// Reports went back to the queue, because Slack could not be reached or asked to wait; they are tried again.
+    NotDelivered "notDelivered" Warning,
 }
 
 /// One thing that a job found.

@@ -181,7 +181,10 @@ impl<F: Function> Handler<F> {
         let told = if only_answered { Ok(()) } else { self.tell(&report).await };
         // The job's own failure says more than that its report could not be delivered.
         let answer = result?;
-        told?;
+        // A reply in an envelope's own form says what is done; a failure now would have it done again.
+        if answer.reply.is_none() {
+            told?;
+        }
         match answer.reply {
             Some(reply) => Ok(reply),
             None => serde_json::to_value(report.fit(MESSAGE_BYTES_MAX)).context("write the report"),

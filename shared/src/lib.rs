@@ -11,6 +11,7 @@ pub mod copy_text;
 pub mod digest;
 pub mod failure;
 pub mod finding;
+pub mod human;
 pub mod key;
 pub mod manifest;
 pub mod report;

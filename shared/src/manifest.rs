@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::compression::Compression;
-use crate::digest::Content;
+use crate::digest::{Content, Digest};
 
 /// Version of this model; a reader refuses a newer one.
 pub const FORMAT: u32 = 1;
@@ -128,10 +128,33 @@ pub struct Table {
     /// the tree can be compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through_root: Option<TableName>,
+    /// Where such a leaf has its columns in another order than the root: the same rows in the root's order, for the sum over the tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_root_order: Option<InRootOrder>,
     /// Whether the rows were written by pg_dump itself: configuration tables of extensions (only the rows that the extension's filter
     /// selects), and tables whose names are not valid text.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_pg_dump: bool,
+}
+
+/// The rows of a leaf with their columns in the order of the partition root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InRootOrder {
+    /// Columns in that order.
+    pub columns: Vec<String>,
+    /// Digest of the rows in that order.
+    pub digest: Digest,
+}
+
+impl Table {
+    /// What the rows come to when the tables that are loaded through one root are added up, and the columns to read for that.
+    pub fn comparable(&self) -> (Content, &[String]) {
+        match &self.in_root_order {
+            Some(order) => (Content { rows: self.content.rows, digest: order.digest }, &order.columns),
+            None => (self.content, &self.columns),
+        }
+    }
 }
 
 /// A table's name.
@@ -163,8 +186,10 @@ pub struct Sequence {
     pub schema: String,
     /// Name.
     pub name: String,
-    /// The statement that restores its position, as in the archive.
-    pub set: String,
+    /// `last_value`.
+    pub last_value: i64,
+    /// `is_called`.
+    pub is_called: bool,
 }
 
 /// Something that exists in the database and is not in the backup.

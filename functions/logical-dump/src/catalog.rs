@@ -47,6 +47,8 @@ pub struct Root {
     pub name: String,
     /// Both, quoted.
     pub quoted: String,
+    /// Its columns that COPY writes, in its order, which need not be a leaf's.
+    pub columns: Vec<String>,
 }
 
 /// What kind of relation.
@@ -90,6 +92,8 @@ SELECT c.oid::bigint AS oid, c.relkind::text AS kind,
        coalesce(c.relkind = 'r' AND m.amname = 'heap', false) AS is_heap,
        root.oid::bigint AS root_oid, textsend(rn.nspname::text) AS root_schema, textsend(root.relname::text) AS root_name,
        textsend(quote_ident(rn.nspname) || '.' || quote_ident(root.relname)) AS root_quoted,
+       ARRAY(SELECT textsend(a.attname::text) FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid = root.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS root_columns,
        c.relfilenode::bigint AS file_node, coalesce(pg_relation_filenode(c.oid), 0)::bigint AS file_node_now,
        has_schema_privilege(n.oid, 'USAGE') AND coalesce(has_table_privilege(c.oid, 'SELECT'), true) AS may_read,
        c.relkind = 'r' AND row_security_active(c.oid) AS row_security
@@ -124,7 +128,18 @@ fn relation(row: &PgRow) -> Result<Option<Relation>, sqlx::Error> {
     let bytes = |column: &str| row.try_get::<Option<Vec<u8>>, _>(column).map(Option::unwrap_or_default);
     let texts =
         |column: &str| row.try_get::<Vec<Vec<u8>>, _>(column).map(|names| names.into_iter().map(String::from_utf8).collect::<Result<Vec<_>, _>>());
-    let (Ok(schema), Ok(name), Ok(quoted), Ok(pattern), Ok(columns), Ok(quoted_columns), Ok(root_schema), Ok(root_name), Ok(root_quoted)) = (
+    let (
+        Ok(schema),
+        Ok(name),
+        Ok(quoted),
+        Ok(pattern),
+        Ok(columns),
+        Ok(quoted_columns),
+        Ok(root_schema),
+        Ok(root_name),
+        Ok(root_quoted),
+        Ok(root_columns),
+    ) = (
         String::from_utf8(bytes("schema")?),
         String::from_utf8(bytes("name")?),
         String::from_utf8(bytes("quoted")?),
@@ -134,7 +149,9 @@ fn relation(row: &PgRow) -> Result<Option<Relation>, sqlx::Error> {
         String::from_utf8(bytes("root_schema")?),
         String::from_utf8(bytes("root_name")?),
         String::from_utf8(bytes("root_quoted")?),
-    ) else {
+        texts("root_columns")?,
+    )
+    else {
         return Ok(None);
     };
     let oid = |oid: i64| u32::try_from(oid).unwrap_or(0);
@@ -155,7 +172,13 @@ fn relation(row: &PgRow) -> Result<Option<Relation>, sqlx::Error> {
         quoted_columns,
         size_bytes: u64::try_from(row.try_get::<Option<i64>, _>("size_bytes")?.unwrap_or(0)).unwrap_or(0),
         is_heap: row.try_get("is_heap")?,
-        load_through: root_oid.map(|root_oid| Root { oid: oid(root_oid), schema: root_schema, name: root_name, quoted: root_quoted }),
+        load_through: root_oid.map(|root_oid| Root {
+            oid: oid(root_oid),
+            schema: root_schema,
+            name: root_name,
+            quoted: root_quoted,
+            columns: root_columns,
+        }),
         file_nodes: (row.try_get("file_node")?, row.try_get("file_node_now")?),
         unreadable: if may_read { row_security.then_some(Unreadable::RowSecurity) } else { Some(Unreadable::NoPrivilege) },
     }))
@@ -165,6 +188,12 @@ impl Relation {
     /// The column list as COPY wants it, with a space before it; empty for a table without columns.
     pub fn column_list(&self) -> String {
         if self.quoted_columns.is_empty() { String::new() } else { format!(" ({})", self.quoted_columns.join(", ")) }
+    }
+
+    /// For each column of the partition root that the rows are loaded through, its place in our rows; `None` where the order is the same.
+    pub fn root_order(&self) -> Option<Vec<usize>> {
+        let root = self.load_through.as_ref().filter(|root| root.columns != self.columns)?;
+        root.columns.iter().map(|name| self.columns.iter().position(|column| column == name)).collect()
     }
 
     /// SQL that would let our role read it.

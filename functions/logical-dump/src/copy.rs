@@ -40,6 +40,8 @@ pub struct Task {
     pub copy_sql: String,
     /// Name of the data file without the suffix of its compression.
     pub file: String,
+    /// Places of the partition root's columns in our rows, where they differ.
+    pub root_order: Option<Vec<usize>>,
     /// Bytes of the table that it covers, about.
     pub weight_bytes: u64,
 }
@@ -53,6 +55,8 @@ pub struct Copied {
     pub file: String,
     /// Its rows.
     pub content: Content,
+    /// Its rows with the columns in the order of the partition root, where that differs.
+    pub in_root_order: Content,
     /// Bytes of the text before compression.
     pub text_bytes: u64,
     /// As it was stored.
@@ -91,6 +95,7 @@ pub fn tasks(relation: &Relation, slice_bytes: Option<u64>, page_bytes: u64) -> 
             what: relation.quoted.clone(),
             copy_sql: copy_table_sql(&format!("{}{columns}", relation.quoted)),
             file: format!("t{}", relation.oid),
+            root_order: relation.root_order(),
             weight_bytes: relation.size_bytes,
         }];
     }
@@ -108,6 +113,7 @@ pub fn tasks(relation: &Relation, slice_bytes: Option<u64>, page_bytes: u64) -> 
                 slice.condition()
             ),
             file: format!("t{}_{:04}", relation.oid, number + 1),
+            root_order: relation.root_order(),
             weight_bytes: relation.size_bytes / count as u64,
         })
         .collect()
@@ -179,6 +185,7 @@ async fn join_snapshot(route: &Route) -> Result<Connection, Failure> {
 struct Finish {
     task: Task,
     content: Content,
+    in_root_order: Content,
     text_bytes: u64,
     name: String,
 }
@@ -187,7 +194,14 @@ impl Finish {
     async fn finish(self, upload: Upload) -> Result<Copied, Failure> {
         let stored = upload.finish().await?;
         let object = Object { name: self.name, size_bytes: stored.size_bytes, sha256: stored.sha256, version_id: stored.version_id };
-        Ok(Copied { oid: self.task.oid, file: self.task.file, content: self.content, text_bytes: self.text_bytes, object })
+        Ok(Copied {
+            oid: self.task.oid,
+            file: self.task.file,
+            content: self.content,
+            in_root_order: self.in_root_order,
+            text_bytes: self.text_bytes,
+            object,
+        })
     }
 }
 
@@ -197,10 +211,14 @@ async fn copy(route: &Route, connection: &mut Connection, task: Task) -> Result<
     let mut upload = Upload::new(&route.store, route.archive.object(&name));
     let mut compressor = Compressor::new(route.compression).context("set up the compression")?;
     let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
-    let (mut content, mut text_bytes) = (Content::default(), 0);
+    let (mut content, mut in_root_order, mut text_bytes) = (Content::default(), Content::default(), 0);
     let mut rows = connection.copy_out_raw(&task.copy_sql).await.context_sql("begin")?;
     while let Some(message) = rows.try_next().await.context_sql("read rows")? {
-        content.add_row(row_without_newline(&message)?);
+        let row = row_without_newline(&message)?;
+        content.add_row(row);
+        if let Some(order) = &task.root_order {
+            in_root_order.add_row_in_order(row, order);
+        }
         piece.extend_from_slice(&message);
         if piece.len() >= PIECE_BYTES {
             text_bytes += piece.len() as u64;
@@ -214,5 +232,5 @@ async fn copy(route: &Route, connection: &mut Connection, task: Task) -> Result<
     text_bytes += piece.len() as u64;
     compressor.write_all(&piece).context("compress")?;
     upload.write(&mut compressor.finish().context("compress")?).await?;
-    Ok((upload, Finish { task, content, text_bytes, name }))
+    Ok((upload, Finish { task, content, in_root_order, text_bytes, name }))
 }

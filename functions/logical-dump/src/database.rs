@@ -10,7 +10,7 @@ use shared::failure::{Context, Failure, FailureKind};
 use shared::finding::{Finding, FindingKind};
 use shared::key::{ArchiveKey, MANIFEST};
 use shared::lambda::Deployment;
-use shared::manifest::{self, LeftOut, Lifeboat, Manifest, Object, Server, Table, TableName};
+use shared::manifest::{self, InRootOrder, LeftOut, Lifeboat, Manifest, Object, Server, Table, TableName};
 use shared::store::Store;
 use shared_postgres::client_program::ClientPrograms;
 use shared_postgres::session::{self, Limits};
@@ -205,7 +205,7 @@ impl Common<'_> {
             compression: self.compression(),
             tables: tables_done,
             large_objects,
-            sequences: sequences(&toc),
+            sequences: sequences(&toc).map_err(|message| Failure::new(FailureKind::Corrupt, message))?,
             schema_fingerprint: schema_fingerprint(&toc),
             left_out,
             objects,
@@ -266,8 +266,11 @@ fn manifest_tables(holder: &Holder, files: &HashMap<u32, Vec<String>>, copied: &
     tables(holder)
         .map(|relation| {
             let parts: Vec<&Copied> = files.get(&relation.oid).into_iter().flatten().filter_map(|file| by_file.get(file.as_str()).copied()).collect();
-            let mut content = Content::default();
-            parts.iter().for_each(|part| content.merge(part.content));
+            let (mut content, mut in_root_order) = (Content::default(), Content::default());
+            for part in &parts {
+                content.merge(part.content);
+                in_root_order.merge(part.in_root_order);
+            }
             Table {
                 schema: relation.schema.clone(),
                 name: relation.name.clone(),
@@ -275,6 +278,11 @@ fn manifest_tables(holder: &Holder, files: &HashMap<u32, Vec<String>>, copied: &
                 columns: relation.columns.clone(),
                 content,
                 objects: parts.iter().map(|part| part.object.name.clone()).collect(),
+                in_root_order: relation
+                    .load_through
+                    .as_ref()
+                    .filter(|_| relation.root_order().is_some())
+                    .map(|root| InRootOrder { columns: root.columns.clone(), digest: in_root_order.digest }),
                 through_root: relation.load_through.as_ref().map(|root| TableName { schema: root.schema.clone(), name: root.name.clone() }),
                 by_pg_dump: false,
             }

@@ -34,8 +34,9 @@ pub struct Choice {
 /// # Errors
 /// When the server cannot be asked, or a name is not UTF-8.
 pub async fn list(connection: &mut Connection) -> Result<Vec<Database>, Failure> {
+    // The names of databases are bytes to which no encoding belongs: they must not be converted from that of the database we happen to be in.
     let rows = sqlx::query(
-        "SELECT pg_catalog.textsend(datname::text), datallowconn AND datconnlimit <> -2, pg_catalog.has_database_privilege(oid, 'CONNECT')
+        "SELECT pg_catalog.convert_to(datname::text, pg_catalog.getdatabaseencoding()), datallowconn AND datconnlimit <> -2, pg_catalog.has_database_privilege(oid, 'CONNECT')
            FROM pg_catalog.pg_database WHERE NOT datistemplate AND datname <> $1 ORDER BY datname",
     )
     .bind(RDS_OWN)

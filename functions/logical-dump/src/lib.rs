@@ -4,6 +4,7 @@
 //! a run that fails or is cut leaves no backup that looks like one, no session, and no open upload. It never deletes and never overwrites anything.
 
 pub mod catalog;
+pub mod compare;
 pub mod config;
 pub mod copy;
 pub mod database;
@@ -57,13 +58,23 @@ impl Function for LogicalDump {
         }
     }
 
-    fn slot(Request::Dump(request): &Request, run: &Run) -> DateTime<Utc> {
-        request.scheduled_at.unwrap_or(run.started_at).trunc_subsecs(0)
+    fn slot(request: &Request, run: &Run) -> DateTime<Utc> {
+        match request {
+            Request::Dump(request) => slot(request, run),
+            Request::Compare(_) => run.started_at,
+        }
     }
 
-    async fn handle(&self, Request::Dump(request): Request, run: &Run, report: &mut Report) -> Result<Answer, Failure> {
+    async fn handle(&self, request: Request, run: &Run, report: &mut Report) -> Result<Answer, Failure> {
         let url = secrets::parameter(&self.ssm, &self.config.database_url_parameter).await?;
         let access = Access::parse(&url, &self.config.database_ca_file)?;
+        let request = match request {
+            Request::Dump(request) => request,
+            Request::Compare(request) => {
+                compare::compare(&self.store, &access, &request, &self.deployment.instance, report).await?;
+                return Ok(Answer { reply: None, only_answered: true });
+            }
+        };
         let run_id = format!("{:08x}", rand::random::<u32>());
         let Some(mut instance) = Instance::open(&access, &run_id).await? else {
             report.findings.push(Finding::new(
@@ -85,6 +96,11 @@ impl Function for LogicalDump {
         aborted.and(ended)?;
         Ok(Answer { reply: None, only_answered })
     }
+}
+
+/// The slot that a dump fills. A repeated delivery has the same.
+fn slot(request: &Dump, run: &Run) -> DateTime<Utc> {
+    request.scheduled_at.unwrap_or(run.started_at).trunc_subsecs(0)
 }
 
 fn deadline(run: &Run) -> Failure {
@@ -148,7 +164,7 @@ impl LogicalDump {
             let seen = format!("{} open uploads of an earlier run that was killed were aborted", leftovers.len());
             report.findings.push(Finding::new(FindingKind::LeftoversRemoved, "uploads", seen));
         }
-        let slot = Self::slot(&Request::Dump(request.clone()), run);
+        let slot = slot(request, run);
         self.promise(run, run_id, slot, &seen, &choice.chosen, wanted == Databases::Every).await?;
 
         let mut done = Vec::new();

@@ -63,6 +63,7 @@ pub fn read(folder: &Path) -> Result<OwnFiles, Failure> {
             content,
             objects: vec![name.clone()],
             through_root: None,
+            in_root_order: None,
             by_pg_dump: true,
         });
     }

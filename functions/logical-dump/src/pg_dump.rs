@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use shared::compression::Compression;
-use shared::failure::{Failure, FailureKind};
+use shared::failure::{Context, Failure, FailureKind};
 use shared::finding::{Finding, FindingKind};
 use shared_postgres::Access;
 use shared_postgres::client_program::ClientPrograms;
@@ -58,16 +58,10 @@ pub async fn dump(programs: &ClientPrograms, access: &Access, order: Order<'_>, 
         arguments.push("--no-blobs".into());
     }
     // Tables are named one by one: a wildcard also drops sequence positions and materialized views.
-    if order.server_major >= WITH_FILTER && !order.without_rows.is_empty() {
-        let lines: String = order.without_rows.iter().map(|pattern| format!("exclude table_data {}\n", pattern)).collect();
-        if order.without_rows.iter().any(|pattern| pattern.contains(['\n', '\r'])) {
-            arguments.extend(order.without_rows.iter().map(|pattern| format!("--exclude-table-data={pattern}").into()));
-        } else {
-            tokio::fs::write(folder.join("filter"), lines)
-                .await
-                .map_err(|error| Failure::from_error(FailureKind::Other, &error).context("write the filter of pg_dump"))?;
-            arguments.push("--filter=filter".into());
-        }
+    let lines = (order.server_major >= WITH_FILTER).then(|| filter(order.without_rows)).flatten();
+    if let Some(lines) = lines {
+        tokio::fs::write(folder.join("filter"), lines).await.context("write the filter of pg_dump")?;
+        arguments.push("--filter=filter".into());
     } else {
         arguments.extend(order.without_rows.iter().map(|pattern| format!("--exclude-table-data={pattern}").into()));
     }
@@ -78,10 +72,17 @@ pub async fn dump(programs: &ClientPrograms, access: &Access, order: Order<'_>, 
             FailureKind::Other,
             format!("the names of {} tables are too long for pg_dump's command line ({bytes} bytes)", order.without_rows.len()),
         )
-        .hint("pg_dump 17 and newer take them from a file, if no name contains a line break"));
+        .hint("pg_dump 17 and newer take them from a file, if no name contains a carriage return"));
     }
     let environment = access.libpq_environment(order.database, order.application_name);
-    let printed = programs.run("pg_dump", &arguments, &environment, folder).await?;
+    let printed = programs.run("pg_dump", &arguments, &environment, folder).await.map_err(|failure| {
+        let unsupported = failure.to_string().contains("does not support compression");
+        if unsupported {
+            failure.hint("this pg_dump was built without that compression: set COMPRESSION to gzip:6, or install one that has it")
+        } else {
+            failure
+        }
+    })?;
     Ok(warnings(order.database, &printed.warnings))
 }
 
@@ -96,6 +97,13 @@ pub async fn globals(programs: &ClientPrograms, access: &Access, application_nam
     let printed = programs.run("pg_dumpall", &arguments, &environment, folder).await.map_err(|failure| failure.context("dump roles"))?;
     let findings = warnings("roles", &printed.warnings);
     Ok((printed.output, findings))
+}
+
+/// The patterns as lines of a filter file, which reads `\\` and `\n` inside quotes and drops carriage returns (`filter.c`, `read_quoted_string`): `None` where
+/// a name has one.
+fn filter(patterns: &[String]) -> Option<String> {
+    let lines = patterns.iter().map(|pattern| format!("exclude table_data {}\n", pattern.replace('\\', "\\\\").replace('\n', "\\n")));
+    (!patterns.iter().any(|pattern| pattern.contains('\r'))).then(|| lines.collect())
 }
 
 fn warnings(subject: &str, warnings: &[String]) -> Vec<Finding> {

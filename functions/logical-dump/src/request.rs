@@ -9,6 +9,18 @@ use serde::Deserialize;
 pub enum Request {
     /// Dump databases of the instance.
     Dump(Dump),
+    /// Compare a database of the server, restored by hand, with a backup.
+    Compare(Compare),
+}
+
+/// Compare a database of the server with a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Compare {
+    /// Key of the backup's manifest.
+    pub manifest: String,
+    /// The database to read, on the server that the settings name.
+    pub database: String,
 }
 
 /// Dump databases of the instance.

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod client_program;
 pub mod error;
+pub mod proof;
 pub mod rows;
 pub mod session;
 

@@ -52,6 +52,7 @@ pub async fn prepare(connection: &mut Connection, limits: Limits) -> Result<(), 
         ("timezone", "UTC".to_owned()),
         ("bytea_output", "hex".to_owned()),
         ("quote_all_identifiers", "off".to_owned()),
+        ("standard_conforming_strings", "on".to_owned()),
         ("lock_timeout", format!("{}ms", limits.lock_wait_ms)),
         // A slice keeps the order of its pages, and a range of ctid is read as a range.
         ("max_parallel_workers_per_gather", "0".to_owned()),

@@ -92,10 +92,26 @@ pub fn add_table_data(toc: &mut Toc, tables: &[TableData]) -> Result<(), String>
             });
         }
     }
+    grant_schemas_first(toc);
     wait_for_all_data(toc, tables, &definitions.iter().map(|(oid, definition)| (*oid, definition.0)).collect(), &data_of);
     let position = toc.entries.iter().position(|entry| entry.section >= section::DATA).unwrap_or(toc.entries.len());
     toc.entries.splice(position..position, added);
     Ok(())
+}
+
+/// Makes the privileges on what is in a schema wait for those on the schema: a privilege that somebody other than the owner granted is restored as that
+/// role, which must reach the schema by then. A serial restore keeps the order anyway; pg_dump leaves a parallel one to luck.
+fn grant_schemas_first(toc: &mut Toc) {
+    let of_schemas: HashMap<Vec<u8>, i32> = toc
+        .entries
+        .iter()
+        .filter(|entry| entry.is("ACL"))
+        .filter_map(|entry| Some((entry.tag.as_deref()?.strip_prefix(b"SCHEMA ")?.to_vec(), entry.dump_id)))
+        .collect();
+    for entry in toc.entries.iter_mut().filter(|entry| entry.is("ACL")) {
+        let id = entry.namespace.as_deref().and_then(|schema| of_schemas.get(schema));
+        entry.dependencies.extend(id.map(|id| id.to_string().into_bytes()));
+    }
 }
 
 /// Makes everything after the data wait for every data entry of the tables it depends on. Rows that are loaded through a partition root
@@ -116,13 +132,25 @@ fn wait_for_all_data(toc: &mut Toc, tables: &[TableData], table_ids: &HashMap<u3
     }
 }
 
-/// Every sequence with its position, as the table of contents has it.
-pub fn sequences(toc: &Toc) -> Vec<Sequence> {
+/// Every sequence with its position, as the table of contents has it: `SELECT pg_catalog.setval('public.s', 42, true);`.
+///
+/// # Errors
+/// When a statement does not look like that.
+pub fn sequences(toc: &Toc) -> Result<Vec<Sequence>, String> {
     let text = |text: &Text| text.as_deref().map(lossy).unwrap_or_default();
     toc.entries
         .iter()
         .filter(|entry| entry.is("SEQUENCE SET"))
-        .map(|entry| Sequence { schema: text(&entry.namespace), name: text(&entry.tag), set: text(&entry.definition).trim().to_owned() })
+        .map(|entry| {
+            let statement = text(&entry.definition);
+            // From the end: the name may contain anything.
+            let mut words = statement.trim().strip_suffix(");").unwrap_or_default().rsplitn(3, ", ");
+            let (is_called, last_value) = (words.next().and_then(|word| word.parse().ok()), words.next().and_then(|word| word.parse().ok()));
+            let (Some(is_called), Some(last_value)) = (is_called, last_value) else {
+                return Err(format!("{statement:?} does not set the position of a sequence"));
+            };
+            Ok(Sequence { schema: text(&entry.namespace), name: text(&entry.tag), last_value, is_called })
+        })
         .collect()
 }
 

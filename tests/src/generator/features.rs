@@ -1,0 +1,123 @@
+//! What a generated database may hold: one table, so that "each feature occurs often enough" is a property of data.
+//!
+//! Only what the owner of a database can create without superuser, in one transaction, on every build: extensions,
+//! foreign tables, event triggers and tablespaces are in the torture database instead.
+
+/// One thing that a dump can get wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct Feature {
+    pub name: &'static str,
+    /// The share of seeds that hold it.
+    pub probability: f64,
+    /// The first major that has it.
+    pub since: u16,
+}
+
+const fn feature(name: &'static str, probability: f64) -> Feature {
+    Feature { name, probability, since: 15 }
+}
+
+/// Every feature, each drawn on its own for a seed; what is drawn is in the database.
+pub const FEATURES: &[Feature] = &[
+    // Where rows live.
+    feature("partition by range", 0.20),
+    feature("partition by list", 0.20),
+    feature("partition by hash", 0.20),
+    feature("partition by hash on an enum", 0.25),
+    feature("partition of several levels", 0.20),
+    feature("default partition", 0.18),
+    feature("partition attached with another column order", 0.20),
+    feature("partition detached", 0.20),
+    feature("partitioned table without partitions", 0.20),
+    feature("inheritance", 0.18),
+    feature("inheritance from two parents", 0.18),
+    feature("typed table", 0.18),
+    feature("unlogged table", 0.18),
+    feature("table without columns", 0.18),
+    feature("table without rows", 0.18),
+    feature("wide table", 0.18),
+    feature("dropped columns", 0.40),
+    feature("column added to rows", 0.35),
+    feature("fillfactor", 0.30),
+    feature("dead rows", 0.40),
+    feature("empty slice at the front", 0.30),
+    feature("empty slice in the middle", 0.35),
+    feature("all rows deleted", 0.18),
+    feature("long values", 0.18),
+    feature("duplicate rows", 0.18),
+    feature("twin tables", 0.30),
+    // Columns by what they hold.
+    feature("text with escapes", 0.60),
+    feature("null and empty", 0.60),
+    feature("float specials", 0.50),
+    feature("numeric specials", 0.50),
+    feature("timestamps", 0.50),
+    feature("intervals", 0.40),
+    feature("money", 0.30),
+    feature("boolean", 0.30),
+    feature("enum", 0.45),
+    feature("domain", 0.35),
+    feature("composite", 0.35),
+    feature("range type", 0.35),
+    feature("multirange", 0.35),
+    feature("array", 0.40),
+    feature("multi-dimensional array", 0.35),
+    feature("bytea", 0.45),
+    feature("json", 0.35),
+    feature("jsonb", 0.40),
+    feature("tsvector", 0.30),
+    feature("xml", 0.30),
+    feature("uuid and network types", 0.30),
+    feature("bit strings", 0.25),
+    feature("geometric types", 0.25),
+    feature("char types", 0.35),
+    feature("generated column", 0.40),
+    Feature { name: "virtual generated column", probability: 0.40, since: 18 },
+    feature("identity always", 0.30),
+    feature("identity by default", 0.30),
+    feature("serial", 0.30),
+    // Names.
+    feature("quoted identifiers", 0.50),
+    feature("non-ASCII identifiers", 0.50),
+    feature("newlines, dots and stars in names", 0.40),
+    feature("names of 63 bytes", 0.25),
+    feature("tables of one name in several schemas", 0.18),
+    // Constraints and indexes.
+    feature("foreign key", 0.20),
+    feature("self foreign key", 0.18),
+    feature("circular foreign keys", 0.18),
+    feature("deferred foreign key", 0.18),
+    feature("not valid constraint", 0.30),
+    feature("exclusion constraint", 0.18),
+    feature("check no inherit", 0.18),
+    feature("nulls not distinct", 0.18),
+    feature("index on an expression", 0.30),
+    feature("statistics", 0.25),
+    Feature { name: "key without overlaps", probability: 0.18, since: 18 },
+    Feature { name: "constraint not enforced", probability: 0.18, since: 18 },
+    // Everything around the tables.
+    feature("view", 0.35),
+    feature("view that waits for a key", 0.25),
+    feature("rule", 0.25),
+    feature("trigger", 0.35),
+    feature("row level security", 0.30),
+    feature("forced row level security", 0.25),
+    feature("materialized view", 0.30),
+    feature("materialized view on another", 0.25),
+    feature("materialized view, unpopulated", 0.25),
+    feature("sequence", 0.40),
+    feature("large objects", 0.30),
+    feature("function", 0.35),
+    feature("function with an SQL body", 0.30),
+    feature("procedure", 0.25),
+    feature("aggregate", 0.25),
+    feature("operator and cast", 0.25),
+    feature("collation", 0.18),
+    feature("text search configuration", 0.25),
+    feature("publication", 0.30),
+    feature("comment", 0.40),
+    feature("privileges", 0.35),
+    feature("column privileges", 0.25),
+    feature("default privileges", 0.25),
+    feature("database settings", 0.30),
+];

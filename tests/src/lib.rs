@@ -1,0 +1,9 @@
+//! What the tests and the soak runs share: one local cloud for a whole run, an account for each test, and the checks themselves, which take a seed.
+
+pub mod archive;
+pub mod bed;
+pub mod checks;
+pub mod copies;
+pub mod generator;
+pub mod torture;
+pub mod world;
