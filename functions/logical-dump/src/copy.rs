@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::catalog::Relation;
 use crate::slices;
 
-/// Rows are compressed in pieces of about this size.
+/// The upload gets what compressed rows there are each time that about so much text has gone in.
 const PIECE_BYTES: usize = 128 * 1024;
 /// An object up to this size is stored while the connection goes on with the next table: thousands of small tables would otherwise wait for S3 one by one.
 const BACKGROUND_BYTES_MAX: u64 = 256 * 1024;
@@ -210,8 +210,8 @@ async fn copy(route: &Route, connection: &mut Connection, task: Task) -> Result<
     let name = format!("{}.dat{}", task.file, route.compression.suffix());
     let mut upload = Upload::new(&route.store, route.archive.object(&name));
     let mut compressor = Compressor::new(route.compression).context("set up the compression")?;
-    let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
     let (mut content, mut in_root_order, mut text_bytes) = (Content::default(), Content::default(), 0);
+    let mut piece_bytes = 0;
     let mut rows = connection.copy_out_raw(&task.copy_sql).await.context_sql("begin")?;
     while let Some(message) = rows.try_next().await.context_sql("read rows")? {
         let row = row_without_newline(&message)?;
@@ -219,18 +219,17 @@ async fn copy(route: &Route, connection: &mut Connection, task: Task) -> Result<
         if let Some(order) = &task.root_order {
             in_root_order.add_row_in_order(row, order);
         }
-        piece.extend_from_slice(&message);
-        if piece.len() >= PIECE_BYTES {
-            text_bytes += piece.len() as u64;
-            compressor.write_all(&piece).context("compress")?;
-            piece.clear();
+        compressor.write_all(&message).context("compress")?;
+        piece_bytes += message.len();
+        if piece_bytes >= PIECE_BYTES {
+            text_bytes += piece_bytes as u64;
+            piece_bytes = 0;
             upload.write(compressor.output()).await?;
         }
     }
     drop(rows);
-    piece.extend_from_slice(END_OF_DATA);
-    text_bytes += piece.len() as u64;
-    compressor.write_all(&piece).context("compress")?;
+    compressor.write_all(END_OF_DATA).context("compress")?;
+    text_bytes += (piece_bytes + END_OF_DATA.len()) as u64;
     upload.write(&mut compressor.finish().context("compress")?).await?;
     Ok((upload, Finish { task, content, in_root_order, text_bytes, name }))
 }

@@ -11,7 +11,7 @@ use sqlx::Row;
 /// Key of the advisory lock: "LIFE", "DUMP". Advisory locks belong to a database, so it is always taken in the one that the URL names.
 const LOCK: (i32, i32) = (0x4C49_4645, 0x4455_4D50);
 
-/// Every session of every run has a name that begins so.
+/// Every session of every run has a name that begins so. The oid of the lock's database follows: whoever locks elsewhere is none of our business.
 const APPLICATION: &str = "lifeboat logical-dump";
 
 /// The instance, locked for this run.
@@ -20,6 +20,8 @@ pub struct Instance {
     pub control: Connection,
     /// Name of all sessions of this run.
     pub application_name: String,
+    /// What the names of all runs under the same lock begin with.
+    application_prefix: String,
     /// `server_version_num` / 10000.
     pub server_major: u32,
     /// Earlier runs' sessions that were ended.
@@ -32,8 +34,7 @@ impl Instance {
     /// # Errors
     /// When the server cannot be reached, or is a standby: a snapshot that a standby exports can be wrong when subtransactions overflow.
     pub async fn open(access: &Access, run_id: &str) -> Result<Option<Self>, Failure> {
-        let application_name = format!("{APPLICATION} {run_id}");
-        let mut control = access.connect(&access.database, &application_name).await?;
+        let mut control = access.connect(&access.database, APPLICATION).await?;
         let server_major = session::server_major(&mut control).await?;
         session::prepare(&mut control, Limits { lock_wait_ms: 10_000, server_major }).await?;
         let standby: bool = sqlx::query_scalar("SELECT pg_catalog.pg_is_in_recovery()")
@@ -50,11 +51,22 @@ impl Instance {
             .fetch_one(&mut control)
             .await
             .context_sql("take the lock of the instance")?;
-        let mut instance = Self { control, application_name, server_major, findings: Vec::new() };
+        let domain: i64 = sqlx::query_scalar("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()")
+            .fetch_one(&mut control)
+            .await
+            .context_sql("ask for the database of the lock")?;
+        let application_prefix = format!("{APPLICATION} {domain} ");
+        let application_name = format!("{application_prefix}{run_id}");
+        let mut instance = Self { control, application_name, application_prefix, server_major, findings: Vec::new() };
         if !locked {
             instance.close().await;
             return Ok(None);
         }
+        sqlx::query("SELECT pg_catalog.set_config('application_name', $1, false)")
+            .bind(&instance.application_name)
+            .execute(&mut instance.control)
+            .await
+            .context_sql("name the session")?;
         instance.end_leftovers().await?;
         Ok(Some(instance))
     }
@@ -63,9 +75,9 @@ impl Instance {
     async fn end_leftovers(&mut self) -> Result<(), Failure> {
         let ended: i64 = sqlx::query_scalar(
             "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
-              WHERE application_name LIKE $1 || ' %' AND application_name <> $2 AND usename = current_user",
+              WHERE starts_with(application_name, $1) AND application_name <> $2 AND usename = current_user",
         )
-        .bind(APPLICATION)
+        .bind(&self.application_prefix)
         .bind(&self.application_name)
         .fetch_one(&mut self.control)
         .await

@@ -194,9 +194,14 @@ impl LogicalDump {
                     // The other databases still get their backup; sessions of this one must not hold anything meanwhile.
                     let failure = failure.context(format!("dump database {database}"));
                     report.fail(database.as_str(), &failure);
-                    instance.end_own_sessions().await?;
-                    self.store.abort_own_uploads().await?;
-                    failed = failed.or(Some(failure));
+                    tracing::warn!(database = database.as_str(), failure = %failure, "a database was not dumped");
+                    let cleaned = instance.end_own_sessions().await.and(self.store.abort_own_uploads().await.map(|_| ()));
+                    let failure = failed.take().unwrap_or(failure);
+                    if cleaned.is_err() {
+                        // Without the control session the lock is gone too, and another run may be under way.
+                        return Err(failure);
+                    }
+                    failed = Some(failure);
                 }
             }
         }

@@ -16,10 +16,15 @@ use crate::session::{self, Limits};
 use crate::{Connection, ContextSql};
 
 /// What a comparison came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Proof {
     /// What differs, and what could not be checked. Empty: the database is what the manifest says.
     pub findings: Vec<Finding>,
+    /// Sequences that were read.
+    pub sequences: u64,
+    /// Large objects that were read.
+    pub large_objects: u64,
     /// Tables that were read.
     pub tables: u64,
     /// Rows that were read.
@@ -131,6 +136,7 @@ async fn count_configuration(connection: &mut Connection, table: &Table) -> Resu
 
 async fn compare_large_objects(connection: &mut Connection, manifest: &Manifest, proof: &mut Proof) -> Result<(), Failure> {
     let (content, bytes) = count_large_objects(connection).await?;
+    proof.large_objects = content.rows;
     let expected = manifest.large_objects;
     if content != expected.content || bytes != expected.bytes {
         proof.findings.push(
@@ -147,6 +153,7 @@ async fn compare_large_objects(connection: &mut Connection, manifest: &Manifest,
 
 async fn compare_sequences(connection: &mut Connection, manifest: &Manifest, proof: &mut Proof) -> Result<(), Failure> {
     for sequence in &manifest.sequences {
+        proof.sequences += 1;
         let name = format!("{}.{}", quote(&sequence.schema), quote(&sequence.name));
         let sql = format!("SELECT last_value, is_called FROM {name}");
         sqlx::query("SAVEPOINT before_sequence").execute(&mut *connection).await.context_sql("set a savepoint")?;
