@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::failure::{Failure, FailureKind};
@@ -26,15 +27,17 @@ pub async fn configuration() -> SdkConfig {
 }
 
 /// What went wrong in a call, in one line: the service's code and message where it answered, the whole chain of causes where it did not.
-pub fn failure<E, R>(error: SdkError<E, R>) -> Failure
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+pub fn failure<E>(error: SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
 {
     let Some(service) = error.as_service_error() else {
         return Failure::from_error(FailureKind::Unreachable, &error);
     };
-    let code = service.code().unwrap_or("(no error code)");
+    // A refused HEAD has no body, so S3 gives it no code but the status.
+    let forbidden = error.raw_response().is_some_and(|response| response.status().as_u16() == 403);
+    let code = service.code().unwrap_or(if forbidden { "Forbidden" } else { "(no error code)" });
     let message = service.message().map_or_else(|| service.to_string(), str::to_owned);
     let failure = Failure::new(kind_of(code), format!("{code}: {message}"));
     if failure.kind == FailureKind::Denied {
@@ -44,7 +47,7 @@ where
     }
 }
 
-/// The class of a service's error code. A refused HEAD has no body, so S3 gives it no code but the status.
+/// The class of a service's error code.
 fn kind_of(code: &str) -> FailureKind {
     match code {
         "AccessDenied"

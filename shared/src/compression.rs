@@ -32,12 +32,10 @@ impl Compression {
 
     /// The compression of a file by its name.
     pub fn of_file(name: &str) -> Self {
-        if name.ends_with(".zst") {
-            Self::Zstd(1)
-        } else if name.ends_with(".gz") {
-            Self::Gzip(6)
-        } else {
-            Self::None
+        match name.rsplit_once('.') {
+            Some((_, "zst")) => Self::Zstd(1),
+            Some((_, "gz")) => Self::Gzip(6),
+            _ => Self::None,
         }
     }
 
@@ -208,7 +206,7 @@ pub enum Decompressor<W: Write> {
     /// As it is.
     None(W),
     /// gzip.
-    Gzip(flate2::write::MultiGzDecoder<W>),
+    Gzip(Box<flate2::write::MultiGzDecoder<W>>),
     /// zstd.
     Zstd(Box<zstd::stream::write::Decoder<'static, W>>),
 }
@@ -221,7 +219,7 @@ impl<W: Write> Decompressor<W> {
     pub fn new(compression: Compression, inner: W) -> io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::None(inner),
-            Compression::Gzip(_) => Self::Gzip(flate2::write::MultiGzDecoder::new(inner)),
+            Compression::Gzip(_) => Self::Gzip(Box::new(flate2::write::MultiGzDecoder::new(inner))),
             Compression::Zstd(_) => Self::Zstd(Box::new(zstd::stream::write::Decoder::new(inner)?)),
         })
     }

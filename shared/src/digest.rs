@@ -101,7 +101,9 @@ mod tests {
 
     fn content(rows: &[&[u8]]) -> Content {
         let mut content = Content::default();
-        rows.iter().for_each(|row| content.add_row(row));
+        for row in rows {
+            content.add_row(row);
+        }
         content
     }
 

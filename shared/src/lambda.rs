@@ -130,12 +130,12 @@ pub async fn serve<F: Function>() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let handler = handler.clone();
         // Boxed, for a whole job as one type is deeper than the compiler cares to look.
-        async move { handler.serve_event(event).await.map_err(diagnostic) }.boxed()
+        async move { handler.serve_event(event).await.map_err(|failure| diagnostic(&failure)) }.boxed()
     }))
     .await
 }
 
-fn diagnostic(failure: Failure) -> Diagnostic {
+fn diagnostic(failure: &Failure) -> Diagnostic {
     Diagnostic { error_type: failure.kind.name().to_owned(), error_message: failure.to_string() }
 }
 

@@ -172,6 +172,7 @@ impl Report {
     }
 
     /// A copy of at most `bytes_max` bytes of JSON: the least important findings are left out and counted.
+    #[must_use]
     pub fn fit(&self, bytes_max: usize) -> Self {
         let mut copy = self.clone();
         while serde_json::to_vec(&copy).is_ok_and(|json| json.len() > bytes_max) && !copy.findings.is_empty() {

@@ -24,12 +24,15 @@ fn part_bytes(number: usize) -> usize {
     PART_BYTES_MIN << (number / PARTS_PER_SIZE)
 }
 
+/// A part that was sent, and the SHA-256 of its bytes.
+type Sent = (CompletedPart, [u8; 32]);
+
 /// An object being written. Dropping it leaves a multipart upload to [`Store::abort_own_uploads`].
 pub struct Upload {
     store: Store,
     key: String,
-    upload_id: Option<String>,
-    sending: Option<JoinHandle<Result<(CompletedPart, [u8; 32]), Failure>>>,
+    id: Option<String>,
+    sending: Option<JoinHandle<Result<Sent, Failure>>>,
     parts: Vec<CompletedPart>,
     part_hashes: Sha256,
     hash: Sha256,
@@ -43,7 +46,7 @@ impl Upload {
         Self {
             store: store.clone(),
             key,
-            upload_id: None,
+            id: None,
             sending: None,
             parts: Vec::new(),
             part_hashes: Sha256::new(),
@@ -87,7 +90,7 @@ impl Upload {
     /// # Errors
     /// When it could not be stored. What was sent is removed by [`Store::abort_own_uploads`].
     pub async fn finish(mut self) -> Result<Stored, Failure> {
-        if self.upload_id.is_none() {
+        if self.id.is_none() {
             return self.store.put(&self.key, std::mem::take(&mut self.buffer), "application/octet-stream").await;
         }
         if !self.buffer.is_empty() {
@@ -95,7 +98,7 @@ impl Upload {
             self.send(last).await?;
         }
         self.receive().await?;
-        let upload_id = self.upload_id.take().unwrap_or_default();
+        let upload_id = self.id.take().unwrap_or_default();
         let checksum = format!("{}-{}", base64(&std::mem::take(&mut self.part_hashes).finalize()), self.parts.len());
         let stored = |version_id| Stored { size_bytes: self.size_bytes, sha256: hex(&self.hash.clone().finalize()), version_id };
         let answer = self
@@ -134,11 +137,11 @@ impl Upload {
         if self.parts.len() >= PARTS_MAX {
             return Err(Failure::new(FailureKind::Other, format!("{} needs more than {PARTS_MAX} parts", self.store.address(&self.key))));
         }
-        if self.upload_id.is_none() {
-            self.upload_id = Some(self.begin().await?);
+        if self.id.is_none() {
+            self.id = Some(self.begin().await?);
         }
         let (store, key) = (self.store.clone(), self.key.clone());
-        let upload_id = self.upload_id.clone().unwrap_or_default();
+        let upload_id = self.id.clone().unwrap_or_default();
         let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
         self.sending = Some(tokio::spawn(async move {
             let hash: [u8; 32] = Sha256::digest(&part).into();

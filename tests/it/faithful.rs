@@ -1,11 +1,10 @@
 //! The archive is what stock pg_dump makes, byte for byte, and stock pg_restore makes the database of it again.
 
 use local::database;
-use sqlx::Connection as _;
 use tests::bed::Bed;
 use tests::checks::{Backup, drop_copy, dump_equals_stock, prove, restored_copy_is_proved, schemas_are_equal};
 use tests::copies::{WAYS, create_like, restore, restore_script};
-use tests::generator::generate;
+use tests::soak::random::random_database;
 use tests::torture::{self, BACKUP_ROLE, DATABASES};
 use tests::world::{run, unique, world};
 
@@ -131,24 +130,8 @@ fn random_databases_are_dumped_faithfully() {
     run(async {
         let bed = Bed::new().await;
         for (seed, major) in [(1, 17), (2, 17), (3, 16), (4, 18), (5, 15), (6, 17)] {
+            println!("seed {seed} on {major}");
             random_database(&bed, seed, major).await;
         }
     });
-}
-
-/// One seed: dumped, compared, restored, proved.
-async fn random_database(bed: &Bed, seed: u64, major: u32) {
-    let world = world().await;
-    let instance = world.server(major).await;
-    let (database, copy) = (format!("seed_{seed}_{}", unique()), format!("copy_{}", unique()));
-    println!("seed {seed} on {major}");
-    database::create(&instance, &database).await.expect("create");
-    let generated = generate(seed, u16::try_from(major).expect("a major"));
-    let url = database::with_database(&instance.master_url, &database).expect("a URL");
-    let mut connection = database::connect(&instance, &url).await.expect("connect");
-    database::run(&mut connection, &generated.sql).await.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
-    connection.close().await.expect("close");
-    let backup = dump_equals_stock(bed, &instance, &database, "UTF8", None).await;
-    restored_copy_is_proved(&instance, &backup, &database, &copy, &[&["-j4"]]).await;
-    database::drop(&instance, &database).await.expect("drop");
 }

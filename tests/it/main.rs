@@ -3,5 +3,6 @@
 mod faithful;
 mod faults;
 mod notify;
+mod scenario;
 mod tidy;
 mod verify;

@@ -56,13 +56,18 @@ pub async fn fetch(bed: &Bed, report: &shared::report::Report, database: &str) -
 
 /// Restores a backup into a fresh database, and says how the copy differs from the source's schema and from the manifest's counts and digests.
 pub async fn restored_copy_is_proved(instance: &Instance, backup: &Backup, database: &str, copy: &str, calls: &[&[&str]]) {
-    create_like(instance, database, copy).await;
-    restore(instance, backup.folder.path(), copy, calls).await.unwrap_or_else(|said| panic!("{database:?} into {copy}: {said}"));
+    restored_copy(instance, backup, database, copy, calls).await;
     let mut findings = prove(instance, copy, &backup.manifest).await.expect("compare");
     // A table whose name is not text, in a database that promises no encoding, cannot be asked for.
     findings.retain(|finding| finding.kind != FindingKind::NotChecked || backup.manifest.session.client_encoding != "SQL_ASCII");
     assert!(findings.is_empty(), "{copy}: {findings:#?}");
     drop_copy(instance, copy).await;
+}
+
+/// Restores a backup into a fresh database like its source.
+pub async fn restored_copy(instance: &Instance, backup: &Backup, database: &str, copy: &str, calls: &[&[&str]]) {
+    create_like(instance, database, copy).await;
+    restore(instance, backup.folder.path(), copy, calls).await.unwrap_or_else(|said| panic!("{database:?} into {copy}: {said}"));
 }
 
 /// Drops a copy. A subscription, even one that was never connected, would keep it.

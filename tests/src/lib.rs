@@ -5,5 +5,6 @@ pub mod bed;
 pub mod checks;
 pub mod copies;
 pub mod generator;
+pub mod soak;
 pub mod torture;
 pub mod world;

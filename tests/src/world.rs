@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use local::host::{Target, checkout};
@@ -29,6 +29,7 @@ pub struct World {
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_multi_thread().enable_all().build().expect("start the runtime"));
 static WORLD: OnceCell<World> = OnceCell::const_new();
 static NUMBER: AtomicU64 = AtomicU64::new(1);
+static FUNCTIONS: OnceLock<PathBuf> = OnceLock::new();
 
 /// Runs a test.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
@@ -40,6 +41,11 @@ pub async fn world() -> &'static World {
     WORLD.get_or_init(|| async { World::make().await.unwrap_or_else(|failure| panic!("the local cloud did not start: {failure}")) }).await
 }
 
+/// Takes the functions' binaries from a folder instead of building them. Only before the world is made.
+pub fn use_functions(folder: PathBuf) {
+    assert!(!WORLD.initialized() && FUNCTIONS.set(folder).is_ok(), "the world is made already");
+}
+
 /// A number that no other test of this process gets.
 pub fn unique() -> u64 {
     NUMBER.fetch_add(1, Ordering::Relaxed)
@@ -49,7 +55,10 @@ impl World {
     async fn make() -> Result<Self, Failure> {
         let target = Target::of_this_program()?;
         let python = python::environment(&target, &Progress::silent()).await?;
-        let functions = binaries::build(&target, &Progress::silent()).await?;
+        let functions = match FUNCTIONS.get() {
+            Some(folder) => folder.clone(),
+            None => binaries::build(&target, &Progress::silent()).await?,
+        };
         let cloud = Cloud::start(&Options { python, functions: functions.clone(), port: None, postgres: Vec::new() }).await?;
         Ok(Self { cloud, functions, servers: Mutex::default() })
     }

@@ -169,8 +169,7 @@ impl Common<'_> {
                 .await
                 .map_err(|error| Failure::from_error(FailureKind::Panic, &error).context("read what pg_dump wrote"))??
         };
-        let mut table_data: Vec<TableData> = tables(&holder).filter_map(|relation| table_data(relation, files.get(&relation.oid)?)).collect();
-        table_data.retain(|table| !table.files.is_empty());
+        let table_data: Vec<TableData> = tables(&holder).filter_map(|relation| Some(table_data(relation, files.get(&relation.oid)?))).collect();
         add_table_data(&mut toc, &table_data)
             .map_err(|message| Failure::new(FailureKind::Corrupt, message).context("write the table of contents"))?;
         let text_bytes = copied.iter().map(|copied| copied.text_bytes).sum();
@@ -250,15 +249,15 @@ fn files_by_table(tasks: &[Task]) -> HashMap<u32, Vec<String>> {
     files
 }
 
-fn table_data(relation: &Relation, files: &[String]) -> Option<TableData> {
+fn table_data(relation: &Relation, files: &[String]) -> TableData {
     let target = relation.load_through.as_ref().map_or(&relation.quoted, |root| &root.quoted);
-    Some(TableData {
+    TableData {
         oid: relation.oid,
         // pg_dump writes the space before an empty column list too.
         copy_target: if relation.quoted_columns.is_empty() { format!("{target} ") } else { format!("{target}{}", relation.column_list()) },
         root_oid: relation.load_through.as_ref().map(|root| root.oid),
         files: files.iter().map(|name| DataFile { name: name.clone() }).collect(),
-    })
+    }
 }
 
 fn manifest_tables(holder: &Holder, files: &HashMap<u32, Vec<String>>, copied: &[Copied]) -> Vec<Table> {

@@ -21,7 +21,7 @@ pub fn failure(error: &sqlx::Error) -> Failure {
 
 /// SQLSTATE of an error of the server.
 pub fn sqlstate(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned)
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned)
 }
 
 /// SQLSTATEs of the PostgreSQL manual, appendix "PostgreSQL Error Codes".

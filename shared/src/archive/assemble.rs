@@ -174,6 +174,8 @@ pub fn schema_fingerprint(toc: &Toc) -> String {
         .collect();
     lines.sort_unstable();
     let mut hash = Sha256::new();
-    lines.iter().for_each(|line| hash.update(line));
+    for line in &lines {
+        hash.update(line);
+    }
     hex(&hash.finalize())
 }

@@ -27,5 +27,5 @@ pub fn parse(text: &str) -> Result<Vec<LargeObjectFile>, String> {
 
 /// Whether an object of an archive is such a table of contents.
 pub fn is_toc(name: &str) -> bool {
-    name.starts_with("blobs") && name.ends_with(".toc")
+    matches!(name.rsplit_once('.'), Some((stem, "toc")) if stem.starts_with("blobs"))
 }
