@@ -27,7 +27,7 @@ pub(super) fn page(outcome: &Outcome) -> Markup {
                 style { (PreEscaped(STYLE)) (PreEscaped(slack::STYLE)) }
             }
             body {
-                header.top class=(if outcome.holds() { "good" } else { "bad" }) {
+                header class=(if outcome.holds() { "top good" } else { "top bad" }) {
                     p.brand { "Lifeboat" }
                     h1 { (title) }
                     p { (held) " of " (outcome.claims.len()) " claims hold · " (format!("{:.1} s", outcome.seconds)) " · "
