@@ -3,6 +3,7 @@
 mod faithful;
 mod faults;
 mod notify;
+mod refusals;
 mod scenario;
 mod tidy;
 mod verify;

@@ -1,10 +1,10 @@
 //! An archive on disk, held against another: entry by entry, byte by byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::path::Path;
 
-use shared::archive::toc::{Toc, lossy};
+use shared::archive::toc::{Entry, Toc, lossy, section};
 use shared::compression::{Compression, Decompressor};
 use shared::copy_text::END_OF_DATA;
 use shared::store::Store;
@@ -27,14 +27,18 @@ pub struct Held {
     pub others: Vec<[Vec<u8>; 5]>,
     /// Large objects by oid.
     pub large_objects: BTreeMap<u32, Vec<u8>>,
+    /// By kind, schema and name: the tables whose rows must all be there before `pg_restore -j` makes it.
+    pub waits: BTreeMap<[Vec<u8>; 3], BTreeSet<(Vec<u8>, Vec<u8>)>>,
     /// Tables in more than one piece, and pieces without a row among them.
     pub sliced: (usize, usize),
 }
 
 /// Reads a folder.
 pub fn read(folder: &Path) -> Held {
-    let toc = Toc::parse(&std::fs::read(folder.join("toc.dat")).expect("read toc.dat")).expect("parse toc.dat");
-    let mut held = Held { tables: BTreeMap::new(), others: Vec::new(), large_objects: BTreeMap::new(), sliced: (0, 0) };
+    let bytes = std::fs::read(folder.join("toc.dat")).expect("read toc.dat");
+    let toc = Toc::parse(&bytes).expect("parse toc.dat");
+    assert!(toc.write() == bytes, "what was read is written byte for byte");
+    let mut held = Held { tables: BTreeMap::new(), others: Vec::new(), large_objects: BTreeMap::new(), waits: waits(&toc), sliced: (0, 0) };
     let mut pieces: BTreeMap<(Vec<u8>, Vec<u8>), (usize, usize)> = BTreeMap::new();
     for entry in &toc.entries {
         let bytes = |text: &Option<Vec<u8>>| text.clone().unwrap_or_default();
@@ -62,6 +66,26 @@ pub fn read(folder: &Path) -> Held {
     held
 }
 
+/// What waits for which data, by the rules of a parallel restore: a dependency on a table is one on the last of its data entries, all others must be
+/// named (`repoint_table_dependencies` in `pg_backup_archiver.c`).
+fn waits(toc: &Toc) -> BTreeMap<[Vec<u8>; 3], BTreeSet<(Vec<u8>, Vec<u8>)>> {
+    let name = |entry: &Entry| [&entry.description, &entry.namespace, &entry.tag].map(|text| text.clone().unwrap_or_default());
+    let data: Vec<&Entry> = toc.entries.iter().filter(|entry| entry.is("TABLE DATA")).collect();
+    let last_of: HashMap<i32, i32> = data.iter().filter_map(|entry| Some((entry.dependency_ids().next()?, entry.dump_id))).collect();
+    let mut pieces: HashMap<(Vec<u8>, Vec<u8>), BTreeSet<i32>> = HashMap::new();
+    for entry in &data {
+        let [_, schema, table] = name(entry);
+        pieces.entry((schema, table)).or_default().insert(entry.dump_id);
+    }
+    let mut waits = BTreeMap::new();
+    for entry in toc.entries.iter().filter(|entry| entry.section == section::POST_DATA) {
+        let awaited: BTreeSet<i32> = entry.dependency_ids().map(|id| last_of.get(&id).copied().unwrap_or(id)).collect();
+        let tables = pieces.iter().filter(|(_, pieces)| pieces.is_subset(&awaited)).map(|(table, _)| table.clone());
+        waits.entry(name(entry)).or_insert_with(BTreeSet::new).extend(tables);
+    }
+    waits
+}
+
 /// Where two archives differ, in words; empty where they are equal.
 pub fn differences(ours: &Held, reference: &Held) -> Vec<String> {
     let mut differences = Vec::new();
@@ -85,13 +109,22 @@ pub fn differences(ours: &Held, reference: &Held) -> Vec<String> {
     if ours.others != reference.others {
         differences.push("the definitions differ".to_owned());
     }
+    let none = BTreeSet::new();
+    for (name, tables) in &reference.waits {
+        let ours = ours.waits.get(name).unwrap_or(&none);
+        differences.extend(tables.difference(ours).map(|table| {
+            let [kind, schema, name] = name.each_ref().map(|text| lossy(text));
+            format!("{kind} {schema}.{name} does not wait for all rows of {}.{}", lossy(&table.0), lossy(&table.1))
+        }));
+    }
     if ours.large_objects != reference.large_objects {
         differences.push("the large objects differ".to_owned());
     }
     differences
 }
 
-fn data(folder: &Path, file: &str) -> Vec<u8> {
+/// A data file, without its compression.
+pub(crate) fn data(folder: &Path, file: &str) -> Vec<u8> {
     let found = ["", ".zst", ".gz"].iter().map(|suffix| folder.join(format!("{file}{suffix}"))).find(|path| path.is_file());
     let path = found.unwrap_or_else(|| panic!("{file} is not there"));
     let mut decompressor = Decompressor::new(Compression::of_file(&path.to_string_lossy()), Vec::new()).expect("set up");
