@@ -15,7 +15,7 @@ use crate::server::Server;
 use crate::sink::Sink;
 
 const BUCKET: &str = "bench";
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_mins(15);
 
 /// A way to dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -130,7 +130,6 @@ fn random_databases_are_dumped_faithfully() {
     run(async {
         let bed = Bed::new().await;
         for (seed, major) in [(1, 17), (2, 17), (3, 16), (4, 18), (5, 15), (6, 17)] {
-            println!("seed {seed} on {major}");
             random_database(&bed, seed, major).await;
         }
     });

@@ -18,7 +18,7 @@ use tests::bed::{Bed, GUARDED};
 use tests::world::{run, unique};
 
 const PARAMETER: &str = "/lifeboat/dev/slack";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Which way in.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::bed::{Bed, report};
 use tests::world::{run, unique, world};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A database with one table, and a bed whose parameter points at it.
 async fn guarded() -> (Bed, Instance, String) {

@@ -117,7 +117,7 @@ fn iam_is_as_tight_as_it_is_said(calls: &[Call]) {
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let allowed = allowed_by_the_template();
     for call in calls {
-        let role = allowed.keys().find(|role| call.principal.contains(&format!("{role}"))).map(String::as_str);
+        let role = allowed.keys().find(|role| call.principal.contains(role.as_str())).map(String::as_str);
         if let Some(role) = role {
             seen.entry(role).or_default().insert(&call.action);
         }
@@ -140,7 +140,7 @@ fn allowed_by_the_template() -> BTreeMap<String, BTreeSet<String>> {
     let (mut allowed, mut role) = (BTreeMap::<String, BTreeSet<String>>::new(), String::new());
     for line in table.lines() {
         if let Some(name) = line.strip_prefix("**") {
-            role = name.trim_end_matches('*').to_owned();
+            name.trim_end_matches('*').clone_into(&mut role);
         }
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         if cells.len() > 3 && !cells[2].contains("DENIES") {

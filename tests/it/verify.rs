@@ -58,7 +58,7 @@ impl Case {
     }
 
     async fn verify(&self, request: &Value) -> Report {
-        self.invoke(&self.bucket.bed.config, request, Duration::from_secs(300)).await.expect("the job is done, whatever it finds")
+        self.invoke(&self.bucket.bed.config, request, Duration::from_mins(5)).await.expect("the job is done, whatever it finds")
     }
 
     /// Kinds above a note, of a run that reads everything.
@@ -241,20 +241,16 @@ fn what_cannot_be_read_is_unknown_and_never_healthy() {
         let config = case.bucket.bed.world.cloud.sdk_config_through(&proxy.url, &case.bucket.bed.account);
         let request = json!({"kind": "verify", "manifest": case.planted.key.object(MANIFEST)});
         // The record of the first verification and the manifest are read first, then the objects.
-        let clean = case.invoke(&config, &request, Duration::from_secs(300)).await.expect("verify");
+        let clean = case.invoke(&config, &request, Duration::from_mins(5)).await.expect("verify");
         assert_eq!(clean.outcome, Outcome::Ok);
         let before = proxy.count("s3:GetObject");
         proxy.fail("s3:GetObject", before + 4, Fault::Denied);
-        let report = case.invoke(&config, &request, Duration::from_secs(300)).await.expect("verify");
+        let report = case.invoke(&config, &request, Duration::from_mins(5)).await.expect("verify");
         assert_eq!(kinds(&report), BTreeSet::from([FindingKind::ObjectUnreadable]), "{:#?}", report.findings);
         assert_eq!((report.outcome, report.findings.len()), (Outcome::Unknown, 1));
         assert!(report.findings[0].seen.contains("s3:GetObject"), "{}", report.findings[0].seen);
         proxy.heal();
-        assert_eq!(
-            case.invoke(&config, &request, Duration::from_secs(300)).await.expect("verify").outcome,
-            Outcome::Ok,
-            "the next run is good again"
-        );
+        assert_eq!(case.invoke(&config, &request, Duration::from_mins(5)).await.expect("verify").outcome, Outcome::Ok, "the next run is good again");
     });
 }
 
@@ -268,7 +264,7 @@ fn streams_that_break_are_resumed() {
         for occurrence in (3..30).step_by(2) {
             proxy.add(Rule { operation: Some("s3:GetObject".into()), occurrence: Occurrence::Nth(occurrence), fault: Fault::TruncatedReply(100) });
         }
-        let report = case.invoke(&config, &request, Duration::from_secs(300)).await.expect("verify");
+        let report = case.invoke(&config, &request, Duration::from_mins(5)).await.expect("verify");
         assert_eq!((report.outcome, &report.findings), (Outcome::Ok, &vec![]));
         assert!(proxy.recorded().iter().any(|recorded| recorded.fault == Some(Fault::TruncatedReply(100))), "streams were broken");
         assert_eq!(report.fact("bytesRead"), case.verify(&request).await.fact("bytesRead"), "no byte was counted twice");
@@ -283,7 +279,7 @@ fn a_bucket_that_cannot_be_listed_fails_the_run_and_names_the_action() {
             let proxy = HttpProxy::start(&case.bucket.bed.world.cloud.endpoint).await.expect("start the proxy");
             let config = case.bucket.bed.world.cloud.sdk_config_through(&proxy.url, &case.bucket.bed.account);
             proxy.add(Rule { operation: Some(operation.into()), occurrence: Occurrence::Every, fault: Fault::Denied });
-            let failure = case.invoke(&config, &json!({"kind": "verify"}), Duration::from_secs(300)).await.expect_err("it cannot do its job");
+            let failure = case.invoke(&config, &json!({"kind": "verify"}), Duration::from_mins(5)).await.expect_err("it cannot do its job");
             assert_eq!(failure.kind, shared::failure::FailureKind::Denied);
             assert!(failure.to_string().contains(action), "{failure}");
         }
@@ -399,7 +395,7 @@ fn a_key_that_is_no_manifest_of_this_instance_is_refused() {
         let mine = case.planted.key.object(MANIFEST);
         for key in [mine.replace(GUARDED, "other-db"), case.slice(0), "x".to_owned()] {
             let request = json!({"kind": "verify", "manifest": key});
-            let failure = case.invoke(&case.bucket.bed.config, &request, Duration::from_secs(300)).await.expect_err("refused");
+            let failure = case.invoke(&case.bucket.bed.config, &request, Duration::from_mins(5)).await.expect_err("refused");
             assert_eq!(failure.kind, shared::failure::FailureKind::BadRequest);
         }
         let gone = json!({"kind": "verify", "manifest": mine.replace("/app/", "/crm/")});

@@ -1,0 +1,186 @@
+//! The large counts: checks that `cargo test` runs a few seeds of, run for as long as somebody wants. The seed is printed, and makes the same run again.
+//!
+//! `cargo run --release -p bench --bin soak -- mutations|restores|random|planted|faults --seed S --count N [--majors 15,16,17,18]`
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use tests::bed::Bed;
+use tests::faults::{FAULTS, Faulted, chaos, cuts, kills, s3_faults};
+use tests::soak::Counts;
+use tests::soak::mutations::mutations;
+use tests::soak::planted::{BUGS, planted_bugs};
+use tests::soak::random::{Coverage, random_database};
+use tests::soak::restores::clean_restores;
+use tests::world::{run, use_functions};
+
+#[derive(Parser)]
+#[command(about = "Runs checks by seed, many of them. Exits with 1 when one does not hold.")]
+struct Arguments {
+    /// Which checks.
+    what: What,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many: mutations, restores, seeds, seeds for each planted bug, or points of each kind of fault.
+    #[arg(long, default_value_t = 100)]
+    count: usize,
+    /// PostgreSQL's majors, in turn.
+    #[arg(long, value_delimiter = ',', default_value = "17")]
+    majors: Vec<u32>,
+    /// The functions' binaries, instead of those built now.
+    #[arg(long)]
+    functions: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    Mutations,
+    Restores,
+    Random,
+    Planted,
+    Cuts,
+    Kills,
+    Chaos,
+    Faults,
+}
+
+/// Mutations of one generated database, and restores of one source.
+const EACH: usize = 100;
+
+#[expect(clippy::print_stdout, reason = "the output of a program")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.functions {
+        use_functions(folder.clone());
+    }
+    let began = Instant::now();
+    let (summary, wrong) = run(async {
+        match arguments.what {
+            What::Mutations => soak_mutations(&arguments, began).await,
+            What::Restores => soak_restores(&arguments, began).await,
+            What::Random => soak_random(&arguments, began).await,
+            What::Planted => soak_planted(&arguments).await,
+            What::Cuts => shown(cuts(arguments.count as u64).await),
+            What::Kills => shown(kills(arguments.count).await),
+            What::Chaos => shown(chaos(arguments.seed, arguments.count as u64).await),
+            What::Faults => soak_faults(&arguments).await,
+        }
+    });
+    wrong.iter().for_each(|wrong| say(wrong));
+    say(&format!(
+        "{:?}: seed {}, count {}, majors {:?}: {summary}; {} wrong; {:.0} s",
+        arguments.what,
+        arguments.seed,
+        arguments.count,
+        arguments.majors,
+        wrong.len(),
+        began.elapsed().as_secs_f64()
+    ));
+    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The parts of a run: a seed, a major, and how many.
+fn parts(arguments: &Arguments, each: usize) -> Vec<(u64, u32, usize)> {
+    let majors = arguments.majors.iter().copied().cycle();
+    let numbers = (0..arguments.count.div_ceil(each)).map(|part| (part, each.min(arguments.count - part * each)));
+    numbers.zip(majors).map(|((part, count), major)| (arguments.seed + part as u64, major, count)).collect()
+}
+
+async fn soak_mutations(arguments: &Arguments, began: Instant) -> (String, Vec<String>) {
+    let (mut found, mut tables, mut drawn_again, mut done, mut missed) = (Counts::default(), 0, 0, 0, Vec::new());
+    let parts = parts(arguments, EACH);
+    let databases = parts.len();
+    for (seed, major, count) in parts {
+        let seen = mutations(seed, major, count).await;
+        done += count;
+        tables += seen.tables;
+        drawn_again += seen.drawn_again;
+        found.merge(&seen.found);
+        let (missed_here, seconds) = (seen.missed.len(), began.elapsed().as_secs_f64());
+        say(&format!("{done} mutations: seed {seed} on {major}: {} tables, {missed_here} missed, {seconds:.0} s", seen.tables));
+        missed.extend(seen.missed);
+    }
+    (format!("{done} mutations of {databases} databases with {tables} tables ({found}; {drawn_again} draws changed nothing)"), missed)
+}
+
+async fn soak_restores(arguments: &Arguments, began: Instant) -> (String, Vec<String>) {
+    let (mut restored, mut rows, mut slowest, mut tables, mut wrong) = (0, 0, f64::INFINITY, usize::MAX, Vec::new());
+    for (seed, major, count) in parts(arguments, EACH / 4) {
+        let seen = clean_restores(seed, major, count).await;
+        restored += seen.restored;
+        rows += seen.rows;
+        tables = tables.min(seen.tables);
+        slowest = slowest.min(seen.commits_per_second_min);
+        wrong.extend(seen.false_alarms);
+        if seen.commits_per_second_min < 50.0 || seen.tables < 20 {
+            wrong.push(format!("seed {seed} on {major}: {:.0} commits/s, {} tables", seen.commits_per_second_min, seen.tables));
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        say(&format!("{restored} restores: seed {seed} on {major}: at least {:.0} commits/s, {seconds:.0} s", seen.commits_per_second_min));
+    }
+    (format!("{restored} clean restores of {tables} tables or more, {rows} rows, at least {slowest:.0} commits/s during every dump"), wrong)
+}
+
+async fn soak_random(arguments: &Arguments, began: Instant) -> (String, Vec<String>) {
+    let bed = Bed::new().await;
+    let mut coverage = Coverage::default();
+    for (seed, major, _) in parts(arguments, 1) {
+        coverage.merge(&random_database(&bed, seed, major).await);
+        if coverage.seeds.is_multiple_of(20) {
+            say(&format!("{} seeds: up to {seed}, {:.0} s", coverage.seeds, began.elapsed().as_secs_f64()));
+        }
+    }
+    say(&format!("features: {}", coverage.features));
+    let majors: BTreeSet<u32> = arguments.majors.iter().copied().collect();
+    let oldest = majors.first().and_then(|major| u16::try_from(*major).ok()).unwrap_or_default();
+    let rare = if coverage.seeds >= 100 { coverage.rare(oldest) } else { Vec::new() };
+    let wrong = rare.iter().map(|feature| format!("{feature} is in fewer than a tenth of the seeds")).collect();
+    let Coverage { seeds, tables, large_tables, sliced_tables, empty_slices, .. } = coverage;
+    let shown = format!(
+        "{seeds} databases faithful, restored and proved; of {tables} tables {large_tables} are made for three slices, {sliced_tables} came in three or more; {empty_slices} slices without a row"
+    );
+    (shown, wrong)
+}
+
+async fn soak_planted(arguments: &Arguments) -> (String, Vec<String>) {
+    let (mut noticed, mut wrong) = (0, Vec::new());
+    for major in &arguments.majors {
+        for planted in planted_bugs(arguments.seed, arguments.count as u64, *major).await {
+            let Some(seeds) = planted.seeds else {
+                wrong.push(format!("on {major}: {}: planted in {} seeds and not noticed", planted.bug, planted.planted));
+                continue;
+            };
+            noticed += 1;
+            say(&format!("on {major}: {}: after {seeds} seeds, planted {} times: {}", planted.bug, planted.planted, planted.noticed));
+        }
+    }
+    (format!("{noticed} planted bugs of {} noticed", BUGS.len() * arguments.majors.len()), wrong)
+}
+
+fn shown(faulted: Faulted) -> (String, Vec<String>) {
+    (format!("{} runs with a fault, {} of them good in spite of it, each followed by a good one", faulted.runs, faulted.good), faulted.wrong)
+}
+
+/// All kinds, one after the other.
+async fn soak_faults(arguments: &Arguments) -> (String, Vec<String>) {
+    let mut all = Faulted::default();
+    let (seed, count) = (arguments.seed, arguments.count);
+    for (name, faulted) in [
+        ("cuts", cuts(count as u64).await),
+        ("kills", kills(count).await),
+        ("faults of S3", s3_faults(seed, &FAULTS, (count as u64).div_ceil(10)).await),
+        ("chaos", chaos(seed, count as u64).await),
+    ] {
+        say(&format!("{name}: {} runs, {} good in spite of it, {} wrong", faulted.runs, faulted.good, faulted.wrong.len()));
+        all.merge(faulted);
+    }
+    shown(all)
+}
