@@ -179,7 +179,7 @@ fn begin(shared: &Shared, key: String) -> Response {
     let id = format!("{:032x}", rand::random::<u128>());
     let answer = format!("<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>");
     shared.lock().uploads.insert(id, Upload { key, parts: BTreeMap::new() });
-    xml(&answer)
+    xml(answer)
 }
 
 fn complete(shared: &Shared, key: &str, query: &BTreeMap<String, String>, headers: &HeaderMap) -> Response {
@@ -260,12 +260,13 @@ async fn service(shared: &Shared, headers: &HeaderMap, body: Body) -> Response {
     error(StatusCode::NOT_IMPLEMENTED, "NotImplemented")
 }
 
-fn xml(body: &str) -> Response {
+#[expect(clippy::needless_pass_by_value, reason = "a body is made where it is handed over")]
+fn xml(body: String) -> Response {
     ([("content-type", "application/xml")], format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}")).into_response()
 }
 
 fn error(status: StatusCode, code: &str) -> Response {
-    (status, xml(&format!("<Error><Code>{code}</Code><Message>{code}</Message></Error>"))).into_response()
+    (status, xml(format!("<Error><Code>{code}</Code><Message>{code}</Message></Error>"))).into_response()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

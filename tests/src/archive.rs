@@ -18,17 +18,23 @@ pub async fn download(store: &Store, manifest_key: &str, into: &Path) {
     }
 }
 
+/// Schema and name of a table, as bytes.
+pub type Name = (Vec<u8>, Vec<u8>);
+
+/// By kind, schema and name: the tables whose rows must all be there first.
+pub type Waits = BTreeMap<[Vec<u8>; 3], BTreeSet<Name>>;
+
 /// What a folder's archive holds: the rows of each table, slices joined, with its COPY statement; and everything else.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Held {
     /// Rows and COPY statement by schema and table, as bytes.
-    pub tables: BTreeMap<(Vec<u8>, Vec<u8>), (Vec<u8>, Vec<u8>)>,
+    pub tables: BTreeMap<Name, (Vec<u8>, Vec<u8>)>,
     /// Kind, schema, name, definition and owner of every other entry, sorted.
     pub others: Vec<[Vec<u8>; 5]>,
     /// Large objects by oid.
     pub large_objects: BTreeMap<u32, Vec<u8>>,
-    /// By kind, schema and name: the tables whose rows must all be there before `pg_restore -j` makes it.
-    pub waits: BTreeMap<[Vec<u8>; 3], BTreeSet<(Vec<u8>, Vec<u8>)>>,
+    /// The tables whose rows must all be there before `pg_restore -j` makes it.
+    pub waits: Waits,
     /// Tables in more than one piece, and pieces without a row among them.
     pub sliced: (usize, usize),
 }
@@ -39,7 +45,7 @@ pub fn read(folder: &Path) -> Held {
     let toc = Toc::parse(&bytes).expect("parse toc.dat");
     assert!(toc.write() == bytes, "what was read is written byte for byte");
     let mut held = Held { tables: BTreeMap::new(), others: Vec::new(), large_objects: BTreeMap::new(), waits: waits(&toc), sliced: (0, 0) };
-    let mut pieces: BTreeMap<(Vec<u8>, Vec<u8>), (usize, usize)> = BTreeMap::new();
+    let mut pieces: BTreeMap<Name, (usize, usize)> = BTreeMap::new();
     for entry in &toc.entries {
         let bytes = |text: &Option<Vec<u8>>| text.clone().unwrap_or_default();
         let file = entry.data_file();
@@ -68,11 +74,11 @@ pub fn read(folder: &Path) -> Held {
 
 /// What waits for which data, by the rules of a parallel restore: a dependency on a table is one on the last of its data entries, all others must be
 /// named (`repoint_table_dependencies` in `pg_backup_archiver.c`).
-fn waits(toc: &Toc) -> BTreeMap<[Vec<u8>; 3], BTreeSet<(Vec<u8>, Vec<u8>)>> {
+fn waits(toc: &Toc) -> Waits {
     let name = |entry: &Entry| [&entry.description, &entry.namespace, &entry.tag].map(|text| text.clone().unwrap_or_default());
     let data: Vec<&Entry> = toc.entries.iter().filter(|entry| entry.is("TABLE DATA")).collect();
     let last_of: HashMap<i32, i32> = data.iter().filter_map(|entry| Some((entry.dependency_ids().next()?, entry.dump_id))).collect();
-    let mut pieces: HashMap<(Vec<u8>, Vec<u8>), BTreeSet<i32>> = HashMap::new();
+    let mut pieces: HashMap<Name, BTreeSet<i32>> = HashMap::new();
     for entry in &data {
         let [_, schema, table] = name(entry);
         pieces.entry((schema, table)).or_default().insert(entry.dump_id);
@@ -94,7 +100,7 @@ pub fn differences(ours: &Held, reference: &Held) -> Vec<String> {
         match ours.tables.get(name) {
             None => differences.push(format!("{shown} is missing")),
             Some((our_rows, _)) if our_rows != rows => {
-                differences.push(format!("the rows of {shown} differ: {} bytes, not {}", our_rows.len(), rows.len()))
+                differences.push(format!("the rows of {shown} differ: {} bytes, not {}", our_rows.len(), rows.len()));
             }
             Some((_, our_copy)) if our_copy != copy => differences.push(format!("{shown}: {:?}, not {:?}", lossy(our_copy), lossy(copy))),
             Some(_) => {}

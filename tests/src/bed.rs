@@ -17,7 +17,7 @@ use crate::world::{World, unique, world};
 /// The instance that beds pretend to guard.
 pub const GUARDED: &str = "app-db";
 const URL_PARAMETER: &str = "/lifeboat/dev/database-url";
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// A test's own account.
 pub struct Bed {

@@ -54,6 +54,15 @@ pub async fn fetch(bed: &Bed, report: &shared::report::Report, database: &str) -
     Backup { manifest, key, folder, held, stock: None }
 }
 
+/// The backup of a manifest, on disk.
+pub async fn fetch_key(bed: &Bed, key: &str) -> Backup {
+    let bytes = bed.store.get(key).await.expect("read the manifest").expect("there is a manifest");
+    let (manifest, folder) = (Manifest::open(&bytes).expect("the manifest is sound"), tempfile::tempdir().expect("a folder"));
+    download(&bed.store, key, folder.path()).await;
+    let held = read(folder.path());
+    Backup { manifest, key: key.to_owned(), folder, held, stock: None }
+}
+
 /// Restores a backup into a fresh database, and says how the copy differs from the source's schema and from the manifest's counts and digests.
 pub async fn restored_copy_is_proved(instance: &Instance, backup: &Backup, database: &str, copy: &str, calls: &[&[&str]]) {
     restored_copy(instance, backup, database, copy, calls).await;
@@ -87,8 +96,11 @@ pub async fn schemas_are_equal(instance: &Instance, source: &str, copy: &str, en
         let lines = |schema: &[u8]| String::from_utf8_lossy(schema).lines().map(str::to_owned).collect::<Vec<_>>();
         let (left, right) = (lines(&source_schema), lines(&copy_schema));
         let mut counts: BTreeMap<&str, i32> = BTreeMap::new();
-        left.iter().for_each(|line| *counts.entry(line).or_default() += 1);
-        right.iter().for_each(|line| *counts.entry(line).or_default() -= 1);
+        for (lines, step) in [(&left, 1), (&right, -1)] {
+            for line in lines {
+                *counts.entry(line).or_default() += step;
+            }
+        }
         let differing: Vec<_> = counts.iter().filter(|(_, count)| **count != 0).take(20).collect();
         panic!("the schemas of {source:?} and {copy:?} differ: {differing:#?}");
     }

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod bed;
 pub mod checks;
 pub mod copies;
+pub mod faults;
 pub mod generator;
 pub mod soak;
 pub mod torture;

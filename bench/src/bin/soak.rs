@@ -42,9 +42,15 @@ enum What {
     Restores,
     Random,
     Planted,
+    /// Connections to PostgreSQL cut at so many points.
     Cuts,
+    /// The process killed at so many of its calls to AWS.
     Kills,
+    /// Every fault at so many calls of each of S3's operations.
+    S3,
+    /// So many runs in which a share of all requests is hit.
     Chaos,
+    /// These four, one after the other; the faults of S3 at a tenth as many calls.
     Faults,
 }
 
@@ -70,11 +76,14 @@ fn main() -> ExitCode {
             What::Planted => soak_planted(&arguments).await,
             What::Cuts => shown(cuts(arguments.count as u64).await),
             What::Kills => shown(kills(arguments.count).await),
+            What::S3 => shown(s3_faults(arguments.seed, &FAULTS, arguments.count as u64).await),
             What::Chaos => shown(chaos(arguments.seed, arguments.count as u64).await),
             What::Faults => soak_faults(&arguments).await,
         }
     });
-    wrong.iter().for_each(|wrong| say(wrong));
+    for wrong in &wrong {
+        say(wrong);
+    }
     say(&format!(
         "{:?}: seed {}, count {}, majors {:?}: {summary}; {} wrong; {:.0} s",
         arguments.what,

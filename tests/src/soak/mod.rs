@@ -2,6 +2,7 @@
 //! judges it. Nothing here reads a clock to decide anything, and nothing is drawn but from the seed.
 
 pub mod mutations;
+pub mod planted;
 pub mod random;
 pub mod restores;
 
@@ -10,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// How long one invocation may take.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// How often something was seen, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

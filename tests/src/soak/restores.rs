@@ -51,7 +51,7 @@ pub async fn clean_restores(seed: u64, major: u32, count: usize) -> Restores {
     bed.set_url(&instance, &instance.admin_url).await;
     let runner = bed.dumper(&instance, &[]).await;
     let (commits, ends) = (AtomicU64::new(0), AtomicBool::new(false));
-    let mut seen = Restores { commits_per_second_min: f64::INFINITY, ..Restores::default() };
+    let mut result = Restores { commits_per_second_min: f64::INFINITY, ..Restores::default() };
     let work = async {
         for number in 0..count {
             let what = format!("seed {seed} on {major}, number {number}");
@@ -60,29 +60,29 @@ pub async fn clean_restores(seed: u64, major: u32, count: usize) -> Restores {
             let outcome = runner.invoke(&json!({"kind": "dump", "databases": [source], "scheduledAt": slot}), LIMIT).await;
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             let landed = (commits.load(Ordering::Relaxed) - commits_before) as f64;
-            seen.commits_per_second_min = seen.commits_per_second_min.min(landed / began.elapsed().as_secs_f64());
-            seen.undisturbed += usize::from(landed < 1.0);
+            result.commits_per_second_min = result.commits_per_second_min.min(landed / began.elapsed().as_secs_f64());
+            result.undisturbed += usize::from(landed < 1.0);
             let backup = fetch(&bed, &report(outcome), &source).await;
             let copy = format!("busy_copy_{seed}_{}", unique());
             restored_copy(&instance, &backup, &source, &copy, &[&["-j2"]]).await;
             match verdict(&runner, &json!({"kind": "compare", "manifest": backup.key, "database": copy})).await {
                 Ok(subjects) if subjects.is_empty() => {}
-                other => seen.false_alarms.push(format!("{what}: {other:?}")),
+                other => result.false_alarms.push(format!("{what}: {other:?}")),
             }
             let money = money(&instance, &copy).await;
             if money != MONEY {
-                seen.false_alarms.push(format!("{what}: the copy is not of one moment: the accounts hold {money}"));
+                result.false_alarms.push(format!("{what}: the copy is not of one moment: the accounts hold {money}"));
             }
             database::drop(&instance, &copy).await.expect("drop the copy");
-            seen.restored += 1;
-            seen.tables = backup.manifest.tables.len();
-            seen.rows += backup.manifest.rows();
+            result.restored += 1;
+            result.tables = backup.manifest.tables.len();
+            result.rows += backup.manifest.rows();
         }
         ends.store(true, Ordering::Relaxed);
     };
     tokio::join!(work, write(&instance, &source, seed, &commits, &ends));
     database::drop(&instance, &source).await.expect("drop the source");
-    seen
+    result
 }
 
 /// Commits one random change after the other until it is told to end.
@@ -117,7 +117,7 @@ fn change(rng: &mut StdRng) -> String {
         }
         _ => format!(
             "DELETE FROM t0 WHERE id = {id}; SELECT lo_from_bytea(0, decode(md5('{id}'), 'hex')); \
-             SELECT lo_unlink(oid) FROM pg_largeobject_metadata WHERE oid::bigint % 3 = 0 AND (SELECT count(*) FROM pg_largeobject_metadata) > 20"
+             SELECT lo_unlink(oid) FROM (SELECT oid FROM pg_largeobject_metadata ORDER BY md5(oid::text) OFFSET 10) AS surplus"
         ),
     }
 }
@@ -125,19 +125,14 @@ fn change(rng: &mut StdRng) -> String {
 fn schema() -> String {
     let columns = "id bigserial PRIMARY KEY, body text, amount numeric, at timestamptz DEFAULT now(), real float8 DEFAULT random(), raw bytea";
     let rows = "SELECT repeat(md5(g::text), 3), g / 3.0, decode(md5(g::text), 'hex') FROM generate_series(1, 400) AS g";
-    let mut sql = String::new();
-    for number in 0..PLAIN {
-        sql += &format!("CREATE TABLE t{number} ({columns}); INSERT INTO t{number} (body, amount, raw) {rows};");
-    }
-    sql += &format!("CREATE TABLE parted ({columns}) PARTITION BY HASH (id);");
-    for leaf in 0..LEAVES {
-        sql += &format!("CREATE TABLE parted_{leaf} PARTITION OF parted FOR VALUES WITH (MODULUS {LEAVES}, REMAINDER {leaf});");
-    }
-    sql += &format!("INSERT INTO parted (body, amount, raw) {rows};");
-    for name in ["giving", "taking"] {
-        sql += &format!("CREATE TABLE {name} (id int PRIMARY KEY, money bigint); INSERT INTO {name} SELECT g, 500 FROM generate_series(1, 100) AS g;");
-    }
-    sql
+    let plain = (0..PLAIN).map(|number| format!("CREATE TABLE t{number} ({columns}); INSERT INTO t{number} (body, amount, raw) {rows};"));
+    let root = format!("CREATE TABLE parted ({columns}) PARTITION BY HASH (id);");
+    let leaf = |leaf| format!("CREATE TABLE parted_{leaf} PARTITION OF parted FOR VALUES WITH (MODULUS {LEAVES}, REMAINDER {leaf});");
+    let accounts = ["giving", "taking"].map(|name| {
+        format!("CREATE TABLE {name} (id int PRIMARY KEY, money bigint); INSERT INTO {name} SELECT g, 500 FROM generate_series(1, 100) AS g;")
+    });
+    let fill = format!("INSERT INTO parted (body, amount, raw) {rows};");
+    plain.chain([root]).chain((0..LEAVES).map(leaf)).chain([fill]).chain(accounts).collect()
 }
 
 async fn money(instance: &Instance, copy: &str) -> i64 {
