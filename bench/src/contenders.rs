@@ -167,12 +167,15 @@ impl Field<'_> {
             ("LIFEBOAT_RUNBOOK_URL", "https://example.invalid/runbook"),
             ("DATABASE_URL_PARAMETER", "/lifeboat/dev/database-url"),
             ("DATABASES", database),
+            // As template.yaml sets them. Otherwise glibc, once a part of an upload has been freed, keeps all that follow in heaps that only grow.
+            ("MALLOC_MMAP_THRESHOLD_", "1048576"),
+            ("MALLOC_TRIM_THRESHOLD_", "131072"),
         ];
         let mut environment: Vec<(String, String)> = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         environment.push(("POSTGRES_CLIENT_FOLDER".to_owned(), self.server.bin_folder.display().to_string()));
         environment.push(("TMPDIR".to_owned(), self.folder.display().to_string()));
         // For trying out settings; a measurement that is written down sets none.
-        for name in ["CONNECTIONS", "COMPRESSION", "SLICE_BYTES", "MALLOC_ARENA_MAX", "TOKIO_WORKER_THREADS"] {
+        for name in ["CONNECTIONS", "COMPRESSION", "SLICE_BYTES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"] {
             environment.extend(shared::env::process(name).map(|value| (name.to_owned(), value)));
         }
         let runner = Runner::start(&self.function, &environment).await?;

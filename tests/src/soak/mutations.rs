@@ -66,7 +66,8 @@ pub async fn mutations(seed: u64, major: u32, count: usize) -> Mutations {
     let (bed, instance) = (Bed::new().await, world().await.server(major).await);
     let (source, copy) = (format!("mutated_{seed}_{}", unique()), format!("mutated_copy_{seed}_{}", unique()));
     create_generated(&instance, &source, seed).await;
-    bed.set_url(&instance, &instance.admin_url).await;
+    // The lock of a run is one of the URL's database: other tests dump others of this server.
+    bed.set_url(&instance, &with_database(&instance.admin_url, &source).expect("a URL")).await;
     let runner = bed.dumper(&instance, &[]).await;
     let dumped = report(runner.invoke(&json!({"kind": "dump", "databases": [source]}), LIMIT).await);
     let backup = fetch(&bed, &dumped, &source).await;

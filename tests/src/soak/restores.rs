@@ -48,7 +48,7 @@ pub async fn clean_restores(seed: u64, major: u32, count: usize) -> Restores {
     let source = format!("busy_{seed}_{}", unique());
     database::create(&instance, &source).await.expect("create");
     database::run_as_admin(&instance, &source, &schema()).await.expect("fill");
-    bed.set_url(&instance, &instance.admin_url).await;
+    bed.set_url(&instance, &with_database(&instance.admin_url, &source).expect("a URL")).await;
     let runner = bed.dumper(&instance, &[]).await;
     let (commits, ends) = (AtomicU64::new(0), AtomicBool::new(false));
     let mut result = Restores { commits_per_second_min: f64::INFINITY, ..Restores::default() };
