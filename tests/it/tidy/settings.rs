@@ -63,6 +63,9 @@ fn named(value: &str) -> Vec<String> {
     names.filter(|name| !name.starts_with("AWS::")).collect()
 }
 
+/// Not ours: the C library reads them when the process starts.
+const READ_BY_THE_C_LIBRARY: &[&str] = &["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
+
 fn mistakes(reads: &BTreeMap<String, BTreeSet<String>>, sets: &BTreeMap<(String, String), Vec<String>>, deployment: &str) -> Vec<String> {
     let mut mistakes = Vec::new();
     let is_set = |function: &str, name: &str| sets.contains_key(&(function.to_owned(), name.to_owned()));
@@ -73,7 +76,7 @@ fn mistakes(reads: &BTreeMap<String, BTreeSet<String>>, sets: &BTreeMap<(String,
     }
     for ((function, name), refers) in sets {
         let is_read = reads.iter().any(|(reader, names)| (function == "*" || reader == function) && names.contains(name));
-        if !is_read {
+        if !is_read && !READ_BY_THE_C_LIBRARY.contains(&name.as_str()) {
             mistakes.push(format!("template.yaml sets {name} for {function}, and nobody reads it"));
         }
         for refer in refers.iter().filter(|refer| !deployment.contains(&format!("`{refer}"))) {
