@@ -1,11 +1,11 @@
 //! The rows: slices of tables, copied over several connections under one snapshot, each read once: compressed, counted and digested on the way to S3.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::TryStreamExt;
-use shared::compression::{Compression, Compressor};
+use shared::compression::{BLOCK_BYTES, Compression, Compressor};
 use shared::copy_text::END_OF_DATA;
 use shared::digest::Content;
 use shared::failure::{Context, Failure, FailureKind};
@@ -17,13 +17,11 @@ use shared_postgres::rows::{copy_table_sql, row_without_newline};
 use shared_postgres::session::{self, Limits};
 use shared_postgres::{Access, Connection, ContextSql};
 use sqlx::AssertSqlSafe;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::catalog::Relation;
 use crate::slices;
 
-/// The upload gets what compressed rows there are each time that about so much text has gone in.
-const PIECE_BYTES: usize = 128 * 1024;
 /// An object up to this size is stored while the connection goes on with the next table: thousands of small tables would otherwise wait for S3 one by one.
 const BACKGROUND_BYTES_MAX: u64 = 256 * 1024;
 /// So many at a time, for each connection.
@@ -208,10 +206,8 @@ impl Finish {
 /// Reads one task's rows into an upload that is complete but for its end.
 async fn copy(route: &Route, connection: &mut Connection, task: Task) -> Result<(Upload, Finish), Failure> {
     let name = format!("{}.dat{}", task.file, route.compression.suffix());
-    let mut upload = Upload::new(&route.store, route.archive.object(&name));
-    let mut compressor = Compressor::new(route.compression).context("set up the compression")?;
-    let (mut content, mut in_root_order, mut text_bytes) = (Content::default(), Content::default(), 0);
-    let mut piece_bytes = 0;
+    let mut compressing = Compressing::begin(route.compression, Upload::new(&route.store, route.archive.object(&name)));
+    let (mut content, mut in_root_order, mut block) = (Content::default(), Content::default(), Vec::new());
     let mut rows = connection.copy_out_raw(&task.copy_sql).await.context_sql("begin")?;
     while let Some(message) = rows.try_next().await.context_sql("read rows")? {
         let row = row_without_newline(&message)?;
@@ -219,17 +215,54 @@ async fn copy(route: &Route, connection: &mut Connection, task: Task) -> Result<
         if let Some(order) = &task.root_order {
             in_root_order.add_row_in_order(row, order);
         }
-        compressor.write_all(&message).context("compress")?;
-        piece_bytes += message.len();
-        if piece_bytes >= PIECE_BYTES {
-            text_bytes += piece_bytes as u64;
-            piece_bytes = 0;
-            upload.write(compressor.output()).await?;
+        block.extend_from_slice(&message);
+        if block.len() >= BLOCK_BYTES {
+            block = compressing.add(block).await?;
         }
     }
     drop(rows);
-    compressor.write_all(END_OF_DATA).context("compress")?;
-    text_bytes += (piece_bytes + END_OF_DATA.len()) as u64;
-    upload.write(&mut compressor.finish().context("compress")?).await?;
+    block.extend_from_slice(END_OF_DATA);
+    let (upload, text_bytes) = compressing.finish(block).await?;
     Ok((upload, Finish { task, content, in_root_order, text_bytes, name }))
+}
+
+/// The way of an object's text into its upload, block by block. While one is compressed by another thread the connection fills the next; the server
+/// would stand still otherwise, as soon as the buffers of the network are full.
+struct Compressing {
+    upload: Upload,
+    text_bytes: u64,
+    /// What is being compressed, or was.
+    last: JoinHandle<io::Result<(Compressor, Vec<u8>)>>,
+}
+
+impl Compressing {
+    fn begin(compression: Compression, upload: Upload) -> Self {
+        Self { upload, text_bytes: 0, last: spawn_blocking(move || Ok((Compressor::new(compression)?, Vec::new()))) }
+    }
+
+    /// Begins to compress a block. Gives the one before, emptied, to be filled again.
+    async fn add(&mut self, block: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let (mut compressor, before) = self.end_last().await?;
+        self.text_bytes += block.len() as u64;
+        self.last = spawn_blocking(move || compressor.write_all(&block).map(|()| (compressor, block)));
+        Ok(before)
+    }
+
+    /// Compresses the last block. Gives the upload, to be finished, and the bytes of the text.
+    async fn finish(mut self, block: Vec<u8>) -> Result<(Upload, u64), Failure> {
+        self.add(block).await?;
+        let (compressor, _) = self.end_last().await?;
+        self.upload.write(&mut compressor.finish().context("compress")?).await?;
+        Ok((self.upload, self.text_bytes))
+    }
+
+    async fn end_last(&mut self) -> Result<(Compressor, Vec<u8>), Failure> {
+        let ended = (&mut self.last).await.map_err(|error| Failure::from_error(FailureKind::Panic, &error).context("compress"))?;
+        let (mut compressor, mut block) = ended.context("compress")?;
+        self.upload.write(compressor.output()).await?;
+        block.clear();
+        // One huge row must not make every block as huge for the rest of the table.
+        block.shrink_to(2 * BLOCK_BYTES);
+        Ok((compressor, block))
+    }
 }
