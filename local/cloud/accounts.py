@@ -5,7 +5,7 @@ import sys
 import ministack.core.lambda_runtime as runtime
 from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
 
-from . import calls, rds_front
+from . import calls, rds_front, replication
 
 
 def drop(account):
@@ -27,6 +27,7 @@ def drop(account):
     # A function that was in the middle of an invocation may have been started again by it.
     workers += _end_functions(account)
     calls.forget(account)
+    replication.forget(account)
     return {"databases": databases, "functionProcesses": workers, "resources": forgotten}
 
 

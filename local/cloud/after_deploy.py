@@ -49,6 +49,28 @@ def _bucket(cloud, name, properties):
     if lifecycle := properties.get("LifecycleConfiguration"):
         client.put_bucket_lifecycle_configuration(
             Bucket=name, LifecycleConfiguration={"Rules": [_lifecycle_rule(rule) for rule in lifecycle["Rules"]]})
+    if replication := properties.get("ReplicationConfiguration"):
+        client.put_bucket_replication(Bucket=name, ReplicationConfiguration={
+            "Role": replication["Role"], "Rules": [_replication_rule(rule) for rule in replication["Rules"]]})
+
+
+def _replication_rule(rule):
+    """CloudFormation's names and texts for a replication rule in S3's."""
+    made = json.loads(json.dumps(rule))
+    if "Id" in made:
+        made["ID"] = made.pop("Id")
+    if "Priority" in made:
+        made["Priority"] = int(made["Priority"])
+    for holder in (made.get("Filter") or {}, (made.get("Filter") or {}).get("And") or {}):
+        if "TagFilter" in holder:
+            holder["Tag"] = holder.pop("TagFilter")
+        if "TagFilters" in holder:
+            holder["Tags"] = holder.pop("TagFilters")
+    for name, inner in (("ReplicationTime", "Time"), ("Metrics", "EventThreshold")):
+        minutes = (made["Destination"].get(name) or {}).get(inner)
+        if minutes:
+            minutes["Minutes"] = int(minutes["Minutes"])
+    return made
 
 
 def _lifecycle_rule(rule):

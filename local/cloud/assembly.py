@@ -7,7 +7,8 @@ import threading
 
 import ministack.app
 
-from . import checksums, delivery, functions, iam, own_api, packages, queue_batches, rds_front, ssm_limits
+from . import (checksums, delivery, functions, iam, kms_accounts, metrics, own_api, packages, queue_batches, rds_front,
+               replication, s3_accounts, ssm_limits)
 
 _WARMED_MAJOR = 17
 
@@ -16,12 +17,16 @@ def build(place, functions_folder, endpoint):
     """The ASGI application."""
     rds_front.install(place)
     iam.install()
+    kms_accounts.install()
     functions.install(endpoint, _stand_ins(place))
     packages.install()
     delivery.install()
     queue_batches.install()
     ssm_limits.install()
     checksums.install()
+    replication.install()
+    s3_accounts.install()
+    metrics.install()
     api = own_api.Api(functions_folder)
     async def application(scope, receive, send):
         if scope["type"] == "http" and scope["path"].startswith("/_lifeboat/"):

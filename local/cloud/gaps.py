@@ -13,14 +13,13 @@ UNSUPPORTED = [
     ("AWS::Lambda::Function", "EphemeralStorage", "no limit on the temporary folder"),
     ("AWS::Lambda::Function", "Architectures", "the binary runs on the host whatever it says"),
     ("AWS::Lambda::Function", "TracingConfig", "no X-Ray"),
-    ("AWS::CloudWatch::Alarm", None, "evaluated when metric data arrives only: missing data and dimensions are "
-                                     "ignored"),
+    ("AWS::CloudWatch::Alarm", None, "evaluated when data of its metric arrives, and when a test asks: missing data "
+                                     "alone changes nothing; no metric math, no anomaly detection"),
     ("AWS::CloudWatch::CompositeAlarm", None, "unknown to the stand-in: left out of the stack"),
     ("AWS::CloudWatch::Dashboard", None, "stored, not rendered"),
     ("AWS::EC2::SecurityGroup", None, "no network isolation"),
     ("AWS::EC2::VPCEndpoint", None, "no network isolation"),
     ("AWS::S3::Bucket", "LifecycleConfiguration", "stored, not carried out: nothing expires"),
-    ("AWS::S3::Bucket", "ReplicationConfiguration", "not applied"),
     ("AWS::KMS::Key", "EnableKeyRotation", "stored only; nothing is encrypted at rest"),
     ("AWS::Logs::LogGroup", "RetentionInDays", "stored only"),
     ("AWS::Backup::BackupPlan", None, "stored only"),
@@ -35,8 +34,17 @@ GENERAL = [
     "functions run as the cloud's own user, with the host's file system and all of loopback in reach",
     "asynchronous invocations are retried after 1 s and 2 s, not 1 min and 2 min",
     "RDS: no automated backups, no restore to a point in time, no parameter groups in effect, no managed master "
-    "password, no events on EventBridge; a snapshot takes seconds",
-    "RDS: describe calls answer in one page whatever MaxRecords says",
+    "password; a snapshot takes seconds; LatestRestorableTime is three minutes ago",
+    "RDS: copies are never incremental and all run at once, where AWS queues those of one instance",
+    "RDS: a copy to another region of an encrypted snapshot must bring a PreSignedUrl (its signature is checked but for "
+    "root's); AWS's newest reference says both that it must and that it is ignored outside GovCloud",
+    "RDS: an encrypted snapshot of another account can be copied in its own region only; AWS has lifted this in 2025",
+    "RDS: AWS does not document the error codes for sharing a snapshot under the default key (InvalidParameterValue "
+    "here), for copying a shared encrypted one to another region (InvalidParameterCombination) and for restoring one "
+    "directly (InvalidDBSnapshotState)",
+    "RDS: an instance whose key is disabled stays available; no event tells of a snapshot that failed, as AWS "
+    "documents none; of an instance's events there are those of its state",
+    "KMS: grants are not made; where RDS needs one, kms:CreateGrant and kms:DescribeKey of the caller are checked",
     "RDS: PostgreSQL 16 and 18 have no TLS here (their binaries were built without it)",
     "PostgreSQL runs with fsync off",
     "EventBridge Scheduler: cron() is evaluated in UTC, whatever the time zone; flexible windows do not delay; a "
@@ -45,8 +53,10 @@ GENERAL = [
     "Lambda: no throttling but by reserved concurrency; failure destinations in S3 and EventBridge get nothing",
     "SNS: messages are not signed; alarms and rules publish without a look at the topic's policy and key",
     "SSM: no parameter policies, no throughput limits",
-    "CloudWatch: no metrics from EMF log lines or metric filters",
+    "CloudWatch: no metrics from metric filters; no evaluation range beyond an alarm's periods",
     "IAM: no service control policies, no VPC endpoint policies; MiniStack does not know every service's actions",
+    "S3 replication: of new versions and delete markers only; no existing objects, no later changes of tags or locks, no "
+    "time control, no metrics",
     "S3: no throttling, no eventual consistency of bucket configuration; an object is held in memory while written",
 ]
 

@@ -12,7 +12,7 @@ import ministack.core.iam_actions as actions
 import ministack.core.iam_evaluator as evaluator
 from ministack.core.responses import get_account_id
 
-from . import calls, kms_implied, request, resources
+from . import calls, kms_implied, rds_resources, request, resources
 
 _ministack_resource = actions.extract_resource_arn
 _ministack_enforce = evaluator.enforce
@@ -61,23 +61,35 @@ def _enforce(access_key_id, iam_action, service, region, resource_arn="*", servi
     current = request.current()
     if iam_action == "cloudwatch:PutMetricData" and current and (namespace := _metric_namespace(current.body)):
         context["cloudwatch:namespace"] = namespace
-    denied = _one(access_key_id, iam_action, service, region, resource_arn, context)
+    if service == "rds" and current and current.service == service:
+        return _enforce_rds(access_key_id, iam_action, region, context, current)
+    denied = decide(access_key_id, iam_action, service, region, resource_arn, context)
     if denied or current is None or current.service != service:
         return denied
     named = resources.named(current, region, get_account_id())
     if resource_arn in named[:1]:
         for other in named[1:]:
-            if denied := _one(access_key_id, iam_action, service, region, other, context):
+            if denied := decide(access_key_id, iam_action, service, region, other, context):
                 return _naming(denied, iam_action, other)
     if evaluator._is_root_key(access_key_id or ""):
         return None
     for key_action, key_arn, key_context in kms_implied.checks(iam_action, resource_arn, current, region):
-        if denied := _one(access_key_id, key_action, "kms", region, key_arn, key_context):
+        if denied := decide(access_key_id, key_action, "kms", region, key_arn, key_context):
             return _naming(denied, key_action, key_arn)
     return None
 
 
-def _one(access_key_id, action, service, region, resource_arn, context):
+def _enforce_rds(access_key_id, iam_action, region, context, current):
+    account = get_account_id()
+    checks = [(iam_action, arn) for arn in rds_resources.named(current, region, account)]
+    for action, arn in [*checks, *rds_resources.implied(current, region, account)]:
+        keys = context | rds_resources.context(arn, account, context)
+        if denied := decide(access_key_id, action, "rds", rds_resources.region_of(arn, region), arn, keys):
+            return _naming(denied, action, arn)
+    return None
+
+
+def decide(access_key_id, action, service, region, resource_arn, context):
     """One decision, recorded."""
     result = _ministack_enforce(access_key_id, action, service, region, resource_arn=resource_arn,
                                 service_context=context)

@@ -21,6 +21,7 @@ import ministack.services.s3 as s3
 import ministack.services.sns as sns
 import ministack.services.sqs as sqs
 import ministack.services.ssm as ssm
+from ministack.core.responses import get_account_id, get_region, request_scope
 
 
 def checks(iam_action, resource_arn, request, region):
@@ -67,6 +68,18 @@ def _sse_key(headers):
     return headers.get("x-amz-server-side-encryption-aws-kms-key-id")
 
 
+def _in_owners_scope(find):
+    """A bucket may be another account's: its records are in the owner's scope, and so are its keys' short names."""
+    def found(request, resource_arn):
+        bucket = resource_arn.removeprefix("arn:aws:s3:::").partition("/")[0]
+        with request_scope(s3._bucket_owner_account(bucket) or get_account_id(), get_region()):
+            shown = list(find(request, resource_arn))
+            return [((kms._resolve_key(key_id) or {}).get("Arn") or key_id, *rest) for key_id, *rest in shown]
+
+    return found
+
+
+@_in_owners_scope
 def _s3_write(request, resource_arn):
     bucket, _ = _bucket_and_key(request)
     upload = request.parameter("uploadId")
@@ -79,6 +92,7 @@ def _s3_write(request, resource_arn):
         yield _sse_key(effective), ["kms:GenerateDataKey"], {"aws:s3:arn": resource_arn}
 
 
+@_in_owners_scope
 def _s3_read(request, resource_arn):
     if request.method == "HEAD" and (request.header("x-amz-checksum-mode") or "").upper() != "ENABLED":
         return

@@ -9,7 +9,7 @@ import json
 import logging
 import urllib.parse
 
-from . import accounts, calls, delivery, errors, rds_front
+from . import accounts, calls, delivery, errors, metrics, rds_front, replication
 from .server import REGION
 
 _log = logging.getLogger("lifeboat.api")
@@ -23,6 +23,7 @@ class Api:
         self._routes = {
             ("POST", "deploy"): self._deploy, ("POST", "fire"): self._fire, ("GET", "calls"): self._calls,
             ("GET", "instance"): self._instance, ("POST", "account/drop"): self._drop,
+            ("POST", "rds"): self._rds, ("POST", "s3"): self._s3, ("POST", "alarms"): self._alarms,
         }
 
     async def __call__(self, scope, receive, send):
@@ -52,10 +53,8 @@ class Api:
         return deploy.deploy(request.get("region") or REGION, self._functions, request)
 
     def _fire(self, request):
-        at = request.get("at")
-        if at is not None:
-            at = datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).astimezone(datetime.timezone.utc)
-        schedule = delivery.fire(_account(request), request.get("region") or REGION, _needed(request, "schedule"), at)
+        schedule = delivery.fire(_account(request), request.get("region") or REGION, _needed(request, "schedule"),
+                                 _moment(request))
         return {"schedule": schedule["Arn"]}
 
     def _calls(self, query):
@@ -74,6 +73,20 @@ class Api:
             "binFolder": server.place.bin(server.major), "status": found.status, "tls": server.tls(), "log": server.log,
         }
 
+    def _rds(self, request):
+        from . import rds_settings      # with moto, which takes long to import
+
+        backend = rds_front.plane().backend(_account(request), request.get("region") or REGION)
+        return rds_settings.change(backend, request)
+
+    def _s3(self, request):
+        return replication.control(_account(request), _needed(request, "bucket"), _needed(request, "replication"))
+
+    def _alarms(self, request):
+        moment = _moment(request) or datetime.datetime.now(datetime.timezone.utc)
+        return metrics.evaluate(_account(request), request.get("region") or REGION, request.get("alarm"),
+                                moment.timestamp())
+
     def _drop(self, request):
         return accounts.drop(_account(request))
 
@@ -82,6 +95,12 @@ def _needed(request, name):
     if not request.get(name):
         raise errors.Refused(f"`{name}` is needed")
     return request[name]
+
+
+def _moment(request):
+    """The time `at` of a request, or None."""
+    at = request.get("at")
+    return at and datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).astimezone(datetime.timezone.utc)
 
 
 def _account(request):

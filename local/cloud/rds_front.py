@@ -19,6 +19,11 @@ def plane():
     return _load()[0]
 
 
+def loaded():
+    """The same if it is loaded, else None: then there are no databases."""
+    return _loaded[0] if _loaded else None
+
+
 def _load():
     global _loaded
     with _lock:
@@ -33,7 +38,8 @@ def _load():
 
 
 def _answer(method, path, headers, body, account, region):
-    moto = _load()[1]  # before any import of ours: two threads that import parts of the same packages can each see half of them
+    # Before any import of ours: two threads that import parts of the same packages can each see half of them.
+    moto = _load()[1]
     from werkzeug.test import EnvironBuilder, run_wsgi_app
 
     host = f"rds.{region}.amazonaws.com"
@@ -49,8 +55,8 @@ def _answer(method, path, headers, body, account, region):
 
 
 async def _handle_request(method, path, headers, body, query_params):
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(None, _answer, method, path, headers, body, get_account_id(), get_region())
+    # In a thread with this request's context: who calls decides which keys may be used.
+    return await asyncio.to_thread(_answer, method, path, headers, body, get_account_id(), get_region())
 
 
 def install(place):

@@ -4,57 +4,19 @@ A subclass of moto's backend: moto answers the API, this adds what it lacks: sta
 an endpoint that a client can connect to, snapshots that hold data, restores that bring it back.
 """
 
-import copy
 import functools
 import os
 import re
 import secrets
-import shutil
 import subprocess
-import threading
-import time
 
 from moto.rds import models
 from moto.rds.exceptions import RDSClientError
 
-from . import postgres, processes
+from . import postgres, processes, rds_events, rds_keys, rds_posture, rds_settings, rds_snapshots, rds_work
 
-# A transitional state is shown at least this long, so that a client that polls can see it.
-_STATE_SECONDS = 0.1
 _DEFAULT_MAJOR = 17
 _place = None
-
-
-class _Worker(threading.Thread):
-    """A thread that survives moto's copying of what refers to it."""
-
-    def __copy__(self):
-        return self
-
-    def __deepcopy__(self, memo):
-        return self
-
-
-def _background(instance, work, then, *others):
-    """Run `work` after the instance's earlier work; then set states by `then(failed)` ."""
-    earlier = getattr(instance, "worker", None)
-
-    def run():
-        if earlier is not None:
-            earlier.join()
-        started, failed = time.monotonic(), False
-        try:
-            work()
-        except Exception as error:      # noqa: BLE001 - shown as the state `failed` and in the log
-            failed = True
-            _place.log.exception("RDS %s: %s", instance.db_instance_identifier, error)
-        time.sleep(max(0.0, _STATE_SECONDS - (time.monotonic() - started)))
-        then(failed)
-
-    worker = _Worker(target=run, daemon=True, name=f"rds-{instance.db_instance_identifier}")
-    for holder in (instance, *others):
-        holder.worker = worker
-    worker.start()
 
 
 @functools.lru_cache
@@ -83,17 +45,30 @@ def _check_password(password):
                              "because it is shorter than 8 characters.")
 
 
-class PlaneBackend(models.RDSBackend):
+def _background(instance, work, then):
+    rds_work.background(_place.log, (instance,), instance.db_instance_identifier, work, then)
+
+
+class PlaneBackend(rds_snapshots.Snapshots, models.RDSBackend):
     """moto's RDS backend with servers behind its instances."""
+
+    def __init__(self, region_name, account_id):
+        super().__init__(region_name, account_id)
+        self.settings, self.place = rds_settings.Settings(), _place
 
     def create_db_instance(self, db_kwargs):
         source = db_kwargs.pop("_restored_from", None)
         major = _engine(db_kwargs)
         if source is None:
             _check_password(db_kwargs.get("master_user_password"))
+            self._choose_key(db_kwargs)
+        if len(self.databases) >= self.settings.instance_quota:
+            raise RDSClientError("InstanceQuotaExceeded", "DB Instance quota exceeded")
+        db_kwargs.setdefault("ca_certificate_identifier", rds_posture.CERTIFICATE_AUTHORITY)
         instance = super().create_db_instance(db_kwargs)
         server = postgres.Server(_place, f"{self.account_id}-{instance.db_instance_identifier}", major)
         instance.server, instance.worker, instance.status = server, None, "creating"
+        instance.posture = {}
         instance.port = postgres.PORT
         instance.dbi_resource_id = "db-" + secrets.token_hex(13).upper()
 
@@ -101,58 +76,35 @@ class PlaneBackend(models.RDSBackend):
             if source is None:
                 server.create(instance.master_username, instance._master_user_password, instance.db_name)
             else:
-                server.restore(source)
+                try:
+                    server.restore(source)
+                finally:
+                    rds_snapshots.release(source)
 
-        _background(instance, work, lambda failed: self._became(instance, failed))
+        _background(instance, work, lambda failed: self._became(instance, failed, "created"))
         return instance
 
+    def _choose_key(self, arguments):
+        """An encrypted instance has a key: the one that is named, else the account's default key for RDS."""
+        if arguments.get("storage_encrypted"):
+            key_id = arguments.get("kms_key_id")
+            arguments["kms_key_id"] = (rds_keys.usable(self.account_id, self.region_name, key_id) if key_id
+                                       else rds_keys.default(self.account_id, self.region_name)["Arn"])
+
     @staticmethod
-    def _became(instance, failed):
-        instance.status = "failed" if failed else "available"
+    def _became(instance, failed, event, status="available"):
+        instance.status = "failed" if failed else status
+        if not failed:
+            rds_events.emit_of_instance(event, instance)
 
     def create_auto_snapshot(self, *_):
         """Automated backups are not modelled (gaps.py)."""
 
-    def create_db_snapshot(self, db_instance_identifier, db_snapshot_identifier, *args, **kwargs):
-        instance = self.databases.get(db_instance_identifier)
-        if instance is not None and instance.status not in ("available", "backing-up"):
-            raise RDSClientError("InvalidDBInstanceState",
-                                 f"Instance {db_instance_identifier} is not currently in the available state.")
-        snapshot = super().create_db_snapshot(db_instance_identifier, db_snapshot_identifier, *args, **kwargs)
-        snapshot.data = os.path.join(_place.root, "snapshots", f"{db_snapshot_identifier}-{secrets.token_hex(4)}")
-        snapshot.status, snapshot.percent_progress, instance.status = "creating", 0, "backing-up"
-
-        def then(failed):
-            snapshot.status, snapshot.percent_progress = ("failed", 0) if failed else ("available", 100)
-            if instance.status == "backing-up":
-                instance.status = "available"
-
-        _background(instance, lambda: instance.server.backup(snapshot.data), then, snapshot)
-        return snapshot
-
-    def copy_db_snapshot(self, source_db_snapshot_identifier, *args, **kwargs):
-        source = self.get_db_snapshot(source_db_snapshot_identifier)
-        snapshot = super().copy_db_snapshot(source_db_snapshot_identifier, *args, **kwargs)
-        # The data of a snapshot never changes, so both share it.
-        snapshot.data, snapshot.status, snapshot.percent_progress = source.data, "creating", 0
-        snapshot.source_db_snapshot_identifier = source.db_snapshot_arn
-
-        def finish():
-            source.worker.join()
-            time.sleep(_STATE_SECONDS)
-            snapshot.status, snapshot.percent_progress = source.status, source.percent_progress
-
-        snapshot.worker = _Worker(target=finish, daemon=True)
-        snapshot.worker.start()
-        return snapshot
-
-    def restore_db_instance_from_db_snapshot(self, from_snapshot_id, overrides):
-        snapshot = self.get_db_snapshot(from_snapshot_id)
-        if snapshot.status != "available":
-            raise RDSClientError("InvalidDBSnapshotState", f"The snapshot is {snapshot.status}.")
-        overrides = copy.copy(overrides)
-        overrides["_restored_from"] = snapshot.data
-        return super().restore_db_instance_from_db_snapshot(from_snapshot_id, overrides)
+    def add_tags_to_resource(self, arn, tags):
+        rds_snapshots.check_tags(tags)
+        if ":snapshot:" in arn:
+            self.own(arn)       # RDS says so when there is none
+        return super().add_tags_to_resource(arn, tags)
 
     def restore_db_instance_to_point_in_time(self, *_):
         raise RDSClientError("InvalidParameterCombination", "The local cloud keeps no WAL archive: "
@@ -165,7 +117,7 @@ class PlaneBackend(models.RDSBackend):
         if password:
             instance.status = "resetting-master-credentials"
             _background(instance, lambda: instance.server.set_password(instance.master_username, password),
-                        lambda failed: self._became(instance, failed))
+                        lambda failed: self._became(instance, failed, "password reset"))
         return instance
 
     def reboot_db_instance(self, db_instance_identifier):
@@ -176,23 +128,20 @@ class PlaneBackend(models.RDSBackend):
             instance.server.stop()
             instance.server.start()
 
-        _background(instance, work, lambda failed: self._became(instance, failed))
+        _background(instance, work, lambda failed: self._became(instance, failed, "restarted"))
         return instance
 
     def stop_db_instance(self, *args, **kwargs):
         instance = super().stop_db_instance(*args, **kwargs)
         instance.status = "stopping"
-
-        def then(failed):
-            instance.status = "failed" if failed else "stopped"
-
-        _background(instance, instance.server.stop, then)
+        _background(instance, instance.server.stop,
+                    lambda failed: self._became(instance, failed, "stopped", "stopped"))
         return instance
 
     def start_db_instance(self, *args, **kwargs):
         instance = super().start_db_instance(*args, **kwargs)
         instance.status = "starting"
-        _background(instance, instance.server.start, lambda failed: self._became(instance, failed))
+        _background(instance, instance.server.start, lambda failed: self._became(instance, failed, "started"))
         return instance
 
     def delete_db_instance(self, *args, **kwargs):
@@ -203,19 +152,14 @@ class PlaneBackend(models.RDSBackend):
         def then(_failed):
             if self.databases.get(name) is instance:
                 self.databases.pop(name)
+            rds_events.emit_of_instance("deleted", instance)
 
         _background(instance, instance.server.remove, then)
         return instance
 
-    def delete_db_snapshot(self, db_snapshot_identifier):
-        snapshot = super().delete_db_snapshot(db_snapshot_identifier)
-        snapshot.status = "deleted"
-        if not any(getattr(other, "data", None) == snapshot.data for other in self.database_snapshots.values()):
-            shutil.rmtree(snapshot.data, ignore_errors=True)
-        return snapshot
-
     def drop_everything(self):
         """Stop all servers and forget all instances and snapshots of this account and region."""
+        self.settings.open()
         instances = [one for one in self.databases.values() if hasattr(one, "server")]
         for instance in instances:
             if instance.worker is not None:
@@ -224,7 +168,9 @@ class PlaneBackend(models.RDSBackend):
         for instance in instances:
             instance.server.remove()
         for snapshot in list(self.database_snapshots.values()):
-            shutil.rmtree(snapshot.data, ignore_errors=True)
+            if snapshot.worker is not None:
+                snapshot.worker.join()
+            rds_snapshots.release(snapshot.data)
         self.reset()
 
 
@@ -244,6 +190,8 @@ def install(place):
     _place = place
     models.DBInstance.address = property(_address)
     models.DBInstance.endpoint = property(_endpoint)
+    models.DBSnapshot.snapshot_create_time = property(rds_snapshots.create_time)
+    rds_posture.install()
     PlaneBackend.__module__ = "moto.rds.models"      # moto finds its urls by the backend's module name
     models.rds_backends.backend = PlaneBackend
 
@@ -251,6 +199,22 @@ def install(place):
 def backends(account):
     """The backends of an account by region."""
     return dict(models.rds_backends[account])
+
+
+def backend(account, region):
+    """The backend of an account and region."""
+    return models.rds_backends[account][region]
+
+
+def tags(account, region, kind, name):
+    """The tags of an instance (`db`) or a snapshot; none if there is no such thing."""
+    try:
+        found = models.rds_backends[account][region] if account in models.rds_backends else None
+    except KeyError:        # no such region
+        found = None
+    stores = {"db": "databases", "snapshot": "database_snapshots"}
+    one = getattr(found, stores[kind]).get(name) if found and kind in stores else None
+    return one.tags if one else []
 
 
 def instance(account, region, name):

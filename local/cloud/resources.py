@@ -5,36 +5,15 @@ An RDS call is authorised on every instance and snapshot it names, an SSM call o
 
 import json
 
-_RDS_PARAMETERS = {
-    "DBInstanceIdentifier": "db", "SourceDBInstanceIdentifier": "db", "TargetDBInstanceIdentifier": "db",
-    "DBSnapshotIdentifier": "snapshot", "SourceDBSnapshotIdentifier": "snapshot",
-    "TargetDBSnapshotIdentifier": "snapshot", "FinalDBSnapshotIdentifier": "snapshot",
-    "DBSubnetGroupName": "subgrp", "DBParameterGroupName": "pg", "OptionGroupName": "og",
-}
-
+from . import rds_resources
 
 def named(request, region, account):
     """ARNs of all resources the request names; empty: leave it to MiniStack."""
     if request.service == "rds":
-        return _rds(request, region, account)
+        return rds_resources.named(request, region, account)
     if request.service == "ssm":
         return _ssm(request, region, account)
     return []
-
-
-def _rds(request, region, account):
-    found = []
-    for parameter, kind in _RDS_PARAMETERS.items():
-        if value := request.parameter(parameter):
-            found.append(value if value.startswith("arn:") else f"arn:aws:rds:{region}:{account}:{kind}:{value}")
-    if (resource := request.parameter("ResourceName")) is not None:
-        found.append(resource)
-    # A list call is checked on all instances (or snapshots) of the account.
-    action = request.parameter("Action") or ""
-    kind = {"DescribeDBInstances": "db", "DescribeDBSnapshots": "snapshot"}.get(action)
-    if kind and not any(f":{kind}:" in arn for arn in found):
-        found.append(f"arn:aws:rds:{region}:{account}:{kind}:*")
-    return found or ["*"]
 
 
 def _ssm(request, region, account):

@@ -84,10 +84,10 @@ class Account:
     def __init__(self, cloud):
         self.cloud, self.id = cloud, str(next(_accounts))
 
-    def client(self, service, **credentials):
+    def client(self, service, region=REGION, **credentials):
         """A client; root unless credentials are given."""
         credentials = credentials or {"aws_access_key_id": self.id, "aws_secret_access_key": "test"}
-        return boto3.client(service, endpoint_url=self.cloud.endpoint, region_name=REGION, **credentials,
+        return boto3.client(service, endpoint_url=self.cloud.endpoint, region_name=region, **credentials,
                             config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}))
 
     def deploy(self, stack="lifeboat", **more):
@@ -95,11 +95,61 @@ class Account:
         self.answer = self.cloud.post("deploy", account=self.id, stackName=stack, template=TEMPLATE, **more)
         return self.answer["outputs"]
 
+    def create_instance(self, name, **more):
+        """Create a PostgreSQL instance and wait until it is available."""
+        rds = self.client("rds")
+        arguments = {"Engine": "postgres", "EngineVersion": "17", "DBInstanceClass": "db.t4g.micro",
+                     "AllocatedStorage": 20, "MasterUsername": "master", "MasterUserPassword": "s3cr3t/pass", **more}
+        rds.create_db_instance(DBInstanceIdentifier=name, **arguments)
+        self.wait_for_instance(name)
+
+    def wait_for_instance(self, name, region=REGION):
+        """Wait until an instance is available; returns its description."""
+        def available():
+            shown = self.client("rds", region).describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]
+            return shown if shown["DBInstanceStatus"] == "available" else None
+
+        return eventually(available, 30)
+
+    def snapshot(self, name, region=REGION, **credentials):
+        """The description of a snapshot."""
+        found = self.client("rds", region, **credentials).describe_db_snapshots(DBSnapshotIdentifier=name)
+        return found["DBSnapshots"][0]
+
+    def wait_for_snapshot(self, name, region=REGION, status="available"):
+        """Wait for a snapshot's status; returns its description."""
+        def reached():
+            shown = self.snapshot(name, region)
+            return shown if shown["Status"] == status else None
+
+        return eventually(reached, 15)
+
+    def query(self, name, sql, region=REGION):
+        """What SQL answers on an instance, as its master user."""
+        found = self.cloud.get(f"instance?account={self.id}&id={name}&region={region}")
+        done = subprocess.run([found["binFolder"] + "/psql", "-XAtq", found["masterUrl"], "-c", sql],
+                              capture_output=True, text=True)
+        return done.stdout.strip() or done.stderr.strip()
+
     def as_role(self, role_name):
         """Keyword arguments for `client` with a session of this role."""
         trust = {"Version": "2012-10-17", "Statement": [
             {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{self.id}:root"}, "Action": "sts:AssumeRole"}]}
         self.client("iam").update_assume_role_policy(RoleName=role_name, PolicyDocument=json.dumps(trust))
+        return self.session(role_name)
+
+    def create_role(self, name, policy, trusted=None):
+        """Make a role with this policy, trusted by our root or by ARN; returns a session of it as `as_role` does."""
+        trust = {"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": trusted or f"arn:aws:iam::{self.id}:root"},
+             "Action": "sts:AssumeRole"}]}
+        iam = self.client("iam")
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        iam.put_role_policy(RoleName=name, PolicyName="work", PolicyDocument=json.dumps(policy))
+        return self.session(name) if trusted is None else None
+
+    def session(self, role_name):
+        """A session of a role of ours, got as root."""
         given = self.client("sts").assume_role(RoleArn=f"arn:aws:iam::{self.id}:role/{role_name}",
                                                RoleSessionName="test")["Credentials"]
         return {"aws_access_key_id": given["AccessKeyId"], "aws_secret_access_key": given["SecretAccessKey"],

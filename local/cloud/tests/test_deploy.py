@@ -32,7 +32,7 @@ class Deploy(unittest.TestCase):
 
     def test_the_unsupported_is_named(self):
         named = "\n".join(self.account.answer["unsupported"])
-        self.assertIn("AWS::CloudWatch::Alarm: evaluated when metric data arrives only", named)
+        self.assertIn("AWS::CloudWatch::Alarm: evaluated when data of its metric arrives", named)
         self.assertIn("(Failures)", named)
         self.assertNotIn("VpcConfig", named)        # the condition is false, so nothing asks for it
 
