@@ -2,6 +2,7 @@
 //!
 //! Isolation is by account: everything here takes an account id, and what belongs to one account is never seen by another.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -21,8 +22,10 @@ use crate::attempt::{Attempt, failed};
 use crate::host::{checkout, free_port};
 use crate::process;
 
-/// The region that everything is in.
+/// The region that everything is in, unless another one is named.
 pub const REGION: &str = "eu-central-1";
+/// Another region, for copies.
+pub const OTHER_REGION: &str = "eu-west-1";
 const READY_SECONDS_MAX: u64 = 60;
 const END_SECONDS_MAX: u64 = 30;
 const START_ATTEMPTS_MAX: usize = 3;
@@ -57,7 +60,7 @@ pub struct Cloud {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Deployed {
     /// The stack's outputs.
-    pub outputs: std::collections::BTreeMap<String, String>,
+    pub outputs: BTreeMap<String, String>,
     /// What the template uses and the local cloud does not do as AWS does.
     pub unsupported: Vec<String>,
     /// How long it took.
@@ -151,6 +154,32 @@ impl Cloud {
         self.post("deploy", &request).await.context(format!("deploy {stack_name}"))
     }
 
+    /// The same as [`Self::deploy`], in another region.
+    ///
+    /// # Errors
+    /// When CloudFormation refuses; the message names the resource.
+    pub async fn deploy_in(&self, account: &str, region: &str, stack_name: &str, template: &Path, parameters: &Value) -> Result<Deployed, Failure> {
+        let request = json!({"account": account, "region": region, "stackName": stack_name, "template": template, "parameters": parameters});
+        self.post("deploy", &request).await.context(format!("deploy {stack_name} in {region}"))
+    }
+
+    /// Evaluates all alarms of an account as of `at` (else now), missing data too, and carries out their actions; the states by alarm name.
+    ///
+    /// # Errors
+    /// When the cloud is gone.
+    pub async fn evaluate_alarms(&self, account: &str, at: Option<DateTime<Utc>>) -> Result<BTreeMap<String, String>, Failure> {
+        self.post("alarms", &json!({"account": account, "at": at.map(|at| at.to_rfc3339())})).await.context("evaluate the alarms")
+    }
+
+    /// Sets how a bucket replicates: `on`, `paused` or `failing`; the number of object versions that wait.
+    ///
+    /// # Errors
+    /// When there is no such bucket.
+    pub async fn set_replication(&self, account: &str, bucket: &str, mode: &str) -> Result<u64, Failure> {
+        let answer: Value = self.post("s3", &json!({"account": account, "bucket": bucket, "replication": mode})).await?;
+        Ok(answer["waiting"].as_u64().unwrap_or_default())
+    }
+
     /// Fires a schedule now, by its real way of delivery, as if its time (`at`, else now) had come.
     ///
     /// # Errors
@@ -185,6 +214,11 @@ impl Cloud {
         self.sdk_config_through(&self.endpoint, account)
     }
 
+    /// The same in another region.
+    pub fn sdk_config_in(&self, account: &str, region: &str) -> SdkConfig {
+        self.sdk_config(account).into_builder().region(Region::new(region.to_owned())).build()
+    }
+
     /// The same through another endpoint: a fault proxy.
     pub fn sdk_config_through(&self, endpoint: &str, account: &str) -> SdkConfig {
         sdk_config(endpoint, Credentials::new(account, "test", None, None, "root of a local account"))
@@ -215,7 +249,7 @@ impl Cloud {
         answer(self.http.get(url)).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, request: &Value) -> Result<T, Failure> {
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, request: &Value) -> Result<T, Failure> {
         answer(self.http.post(format!("{}/_lifeboat/{path}", self.endpoint)).json(request)).await
     }
 }

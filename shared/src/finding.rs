@@ -95,6 +95,68 @@ finding_kinds! {
     /// Something could not be checked.
     NotChecked "notChecked" Unknown,
 
+    // snapshot
+    /// The instance cannot be snapshotted now; the next reconcile tries again.
+    InstanceNotAvailable "instanceNotAvailable" Warning,
+    /// There is no instance of this name.
+    InstanceMissing "instanceMissing" Critical,
+    /// RDS could not make a snapshot: its status is `failed`.
+    SnapshotFailed "snapshotFailed" Critical,
+    /// The newest daily snapshot is older than promised, or there is none.
+    SnapshotStale "snapshotStale" Critical,
+    /// A snapshot of that id exists and is not ours.
+    SnapshotIdTaken "snapshotIdTaken" Critical,
+    /// The manual snapshots near the quota, or have reached it.
+    SnapshotQuota "snapshotQuota" Warning,
+    /// RDS or KMS refused a step; the next reconcile tries again.
+    SnapshotStepRefused "snapshotStepRefused" Critical,
+    /// A copy that was promised cannot be made, whatever is tried.
+    CopyImpossible "copyImpossible" Critical,
+    /// RDS could not make a copy: its status is `failed`.
+    CopyFailed "copyFailed" Critical,
+    /// A copy waits because the region takes no more at a time.
+    CopyWaits "copyWaits" Note,
+    /// A copy is not what its source is: size, engine, encryption or key differ.
+    CopyDiffers "copyDiffers" Critical,
+    /// A promised copy is older than promised, or there is none.
+    CopyStale "copyStale" Critical,
+    /// Automated backups are off or kept too short, so there is no point-in-time recovery.
+    AutomatedBackupsOff "automatedBackupsOff" Critical,
+    /// The latest restorable time lags behind: this much would be lost now.
+    RecoveryPointLags "recoveryPointLags" Critical,
+    /// The instance's storage is not encrypted.
+    StorageNotEncrypted "storageNotEncrypted" Warning,
+    /// The instance can be deleted by one call.
+    DeletionProtectionOff "deletionProtectionOff" Warning,
+    /// The instance has no standby.
+    SingleAvailabilityZone "singleAvailabilityZone" Note,
+    /// The instance can be reached from the internet.
+    PubliclyAccessible "publiclyAccessible" Warning,
+    /// The server's certificate, or its authority's, runs out.
+    CertificateExpires "certificateExpires" Warning,
+    /// AWS will change the instance by itself at a date.
+    MaintenancePending "maintenancePending" Note,
+    /// A key that backups are encrypted with is disabled, or will be deleted.
+    KeyUnusable "keyUnusable" Critical,
+
+    // retention
+    /// Fewer good backups exist than the floor asks for; nothing of that group is deleted.
+    BelowFloor "belowFloor" Warning,
+    /// There is no good backup of a sort that is promised.
+    NoGoodBackup "noGoodBackup" Critical,
+    /// More could be deleted than a run may delete; the next runs go on.
+    DeletionsPutOff "deletionsPutOff" Note,
+    /// A backup could not be deleted.
+    DeletionRefused "deletionRefused" Warning,
+    /// A source is kept beyond its policy because its copies are not all good.
+    KeptForCopy "keptForCopy" Note,
+
+    // replication of archives
+    /// An archive's object is not in the replica.
+    ReplicaMissing "replicaMissing" Critical,
+    /// An object of the replica is not what was written.
+    ReplicaDiffers "replicaDiffers" Critical,
+
     // notify-slack
     /// Reports went back to the queue, because Slack could not be reached or asked to wait; they are tried again.
     NotDelivered "notDelivered" Warning,

@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod compression;
 pub mod copy_text;
+pub mod destination;
 pub mod digest;
 pub mod failure;
 pub mod finding;
@@ -16,6 +17,8 @@ pub mod key;
 pub mod manifest;
 pub mod report;
 pub mod run_list;
+pub mod snapshot;
+pub mod verification;
 
 // Edge half.
 pub mod aws;

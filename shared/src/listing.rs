@@ -3,6 +3,7 @@
 //! One listing of the versions says at once what exists, how large it is, whether it is still the version that was written, and whether
 //! a delete marker hides it; a HEAD for each object would say less for a thousand times the requests.
 
+use aws_sdk_s3::types::ChecksumMode;
 use chrono::{DateTime, Utc};
 
 use crate::aws;
@@ -35,7 +36,37 @@ pub struct Version {
     pub modified_at: DateTime<Utc>,
 }
 
+/// What S3 knows about an object's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 in base64, as S3 computed it when the object was written; of a multipart upload that of the parts' hashes, `-` and their number
+    /// (S3 User Guide, "Checking object integrity").
+    pub checksum_sha256: Option<String>,
+}
+
+impl Head {
+    /// The SHA-256 of the bytes in hexadecimal, unless the object came in several parts.
+    pub fn sha256(&self) -> Option<String> {
+        let bytes = aws_smithy_types::base64::decode(self.checksum_sha256.as_deref()?).ok()?;
+        Some(crate::manifest::hex(&bytes))
+    }
+}
+
 impl Store {
+    /// Asks for an object's size and checksum; `None` if there is no such object.
+    ///
+    /// # Errors
+    /// When S3 cannot be asked.
+    pub async fn head(&self, key: &str) -> Result<Option<Head>, Failure> {
+        match self.client.head_object().bucket(&self.bucket).key(key).checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(head) => Ok(Some(Head { size_bytes: size(head.content_length), checksum_sha256: head.checksum_sha256 })),
+            Err(error) if error.as_service_error().is_some_and(aws_sdk_s3::operation::head_object::HeadObjectError::is_not_found) => Ok(None),
+            Err(error) => Err(aws::failure(error).context(format!("ask for the checksum of {} (s3:GetObject)", self.address(key)))),
+        }
+    }
+
     /// What lies directly below a prefix that ends with a slash.
     ///
     /// # Errors

@@ -58,6 +58,8 @@ pub enum Unit {
     Bytes,
     /// A number of things.
     Count,
+    /// Hours.
+    Hours,
 }
 
 /// A number that the run measured.
@@ -145,6 +147,11 @@ impl Report {
     /// Adds a duration in seconds.
     pub fn seconds(&mut self, name: &str, value: f64) {
         self.facts.push(Fact { name: name.to_owned(), value, unit: Unit::Seconds });
+    }
+
+    /// Adds an age in hours.
+    pub fn hours(&mut self, name: &str, value: f64) {
+        self.facts.push(Fact { name: name.to_owned(), value, unit: Unit::Hours });
     }
 
     /// The value of a fact, if it was measured.

@@ -1,4 +1,5 @@
-//! Logs and metrics. Metrics are made from the report and from nothing else; each costs the user money, so the dimensions are two.
+//! Logs and metrics. Metrics are made from the report and from nothing else; each costs the user money, so the dimensions are those that tell one stack
+//! from another, and no more.
 
 use std::io::Write as _;
 
@@ -34,6 +35,8 @@ pub fn line(report: &Report, request_id: &str, cold_start: bool, now: DateTime<U
             Unit::Seconds => "Seconds",
             Unit::Bytes => "Bytes",
             Unit::Count => "Count",
+            // CloudWatch has no hours.
+            Unit::Hours => "None",
         };
         metrics.push(json!({"Name": fact.name, "Unit": unit}));
         values.insert(fact.name.clone(), fact.value.into());
@@ -48,10 +51,11 @@ pub fn line(report: &Report, request_id: &str, cold_start: bool, now: DateTime<U
         "coldStart": cold_start,
         "function": report.job,
         "stage": report.stage,
+        "instance": report.subject.instance,
         "report": report.fit(200_000),
         "_aws": {
             "Timestamp": now.timestamp_millis(),
-            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [["function", "stage"]], "Metrics": metrics}],
+            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [["function", "stage", "instance"]], "Metrics": metrics}],
         },
     });
     if let Some(object) = line.as_object_mut() {

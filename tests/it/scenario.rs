@@ -1,7 +1,6 @@
 //! The whole line, as it runs for a user: the real template, deployed with IAM enforced, wakes the dump on its schedule; the manifest wakes the check; a message
-//! arrives in Slack. Every call that a function makes is allowed by its own role, and what a role allows beyond them is known.
+//! arrives in Slack. Every call that a function makes is allowed by its own role.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use local::cloud::Call;
@@ -11,7 +10,9 @@ use serde_json::json;
 use shared::finding::FindingKind;
 use shared::report::{Outcome, Report};
 use shared::store::Store;
-use tests::world::{file, run, unique, world};
+use tests::world::{run, unique, world};
+
+use crate::permissions;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -92,64 +93,9 @@ fn a_schedule_makes_a_backup_that_is_proved_and_told() {
             let message = stack.slack.wait_for(PATIENCE, |message| message.body.to_string().contains(job)).await.expect("a message");
             assert!(message.body.to_string().contains(&stack.instance.id), "{message:?}");
         }
-        iam_is_as_tight_as_it_is_said(&stack.calls().await);
+        permissions::none_was_missing(&stack.calls().await);
         stack.end().await;
     });
-}
-
-/// What roles allow beyond the calls of this story, each with its reason.
-const NOT_SEEN: &[(&str, &str, &str)] = &[
-    ("LogicalDumpRole", "s3:AbortMultipartUpload", "only a failed or killed run aborts uploads (tests/it/faults.rs)"),
-    ("LogicalDumpRole", "s3:GetObject", "only after a lost reply: HEAD"),
-    ("LogicalDumpRole", "sqs:SendMessage", "only an event that failed for good"),
-    ("BackupVerifyRole", "sqs:SendMessage", "only an event that failed for good"),
-    ("BackupVerifyRole", "s3:GetObjectVersion", "only when a version is named"),
-    ("NotifySlackRole", "s3:GetObject", "only after a lost reply: HEAD"),
-    ("ScheduleRole", "sqs:SendMessage", "only what could not be delivered"),
-    ("NotifySlackRole", "kms:Decrypt", "with an own key for parameters; a multipart upload's parts"),
-    ("LogicalDumpRole", "kms:Decrypt", "with an own key for parameters; a multipart upload's parts"),
-    ("BackupVerifyRole", "kms:Decrypt", "reading what is encrypted with the bucket's key"),
-];
-
-fn iam_is_as_tight_as_it_is_said(calls: &[Call]) {
-    let denied: Vec<&Call> = calls.iter().filter(|call| !call.allowed).collect();
-    assert!(denied.is_empty(), "{denied:#?}");
-    let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let allowed = allowed_by_the_template();
-    for call in calls {
-        let role = allowed.keys().find(|role| call.principal.contains(role.as_str())).map(String::as_str);
-        if let Some(role) = role {
-            seen.entry(role).or_default().insert(&call.action);
-        }
-    }
-    for (role, actions) in &allowed {
-        let role_seen = seen.get(role.as_str()).unwrap_or_else(|| panic!("no call of {role} was seen"));
-        for action in actions.iter().filter(|action| !role_seen.contains(action.as_str())) {
-            // Only under conditions of the template that this stack does not meet.
-            let conditional = action.starts_with("ec2:") || action.starts_with("xray:");
-            let explained = NOT_SEEN.iter().any(|(known, known_action, _)| known == role && known_action == action);
-            assert!(conditional || explained, "{role} allows {action}, which nothing calls");
-        }
-    }
-}
-
-/// Actions by role, from the table in DEPLOYMENT.md, which the template's checks hold against the template.
-fn allowed_by_the_template() -> BTreeMap<String, BTreeSet<String>> {
-    let text = std::fs::read_to_string(file("DEPLOYMENT.md")).expect("read DEPLOYMENT.md");
-    let table = text.split("<!-- begin permissions").nth(1).and_then(|rest| rest.split("<!-- end permissions").next()).expect("the table");
-    let (mut allowed, mut role) = (BTreeMap::<String, BTreeSet<String>>::new(), String::new());
-    for line in table.lines() {
-        if let Some(name) = line.strip_prefix("**") {
-            name.trim_end_matches('*').clone_into(&mut role);
-        }
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        if cells.len() > 3 && !cells[2].contains("DENIES") {
-            let actions = cells[2].split('`').filter(|action| action.contains(':') && !action.contains(' '));
-            allowed.entry(role.clone()).or_default().extend(actions.map(str::to_owned));
-        }
-    }
-    assert!(allowed.len() >= 4, "{allowed:?}");
-    allowed
 }
 
 #[test]

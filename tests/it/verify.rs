@@ -119,7 +119,7 @@ fn a_clean_backup_is_counted_to_the_last_row_and_recorded() {
         assert!(report.summary.contains("1 backup of 1 database, the newest at most 4 h old"), "{}", report.summary);
         let records = case.records().await;
         assert_eq!(records.len(), 2, "one for each verification");
-        let record: backup_verify::record::Record = serde_json::from_slice(&case.bucket.bytes(&records[1]).await).expect("a record");
+        let record: shared::verification::Record = serde_json::from_slice(&case.bucket.bytes(&records[1]).await).expect("a record");
         assert!(record.is_good() && record.manifest_checksum == manifest.checksum && record.rows > 0);
     });
 }

@@ -6,6 +6,7 @@ pub mod checks;
 pub mod copies;
 pub mod faults;
 pub mod generator;
+pub mod histories;
 pub mod soak;
 pub mod torture;
 pub mod world;

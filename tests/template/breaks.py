@@ -26,6 +26,10 @@ def bucket_policy(template):
     return properties(template, "BackupBucketPolicy")["PolicyDocument"]
 
 
+def role_statement(template, role, sid):
+    return statement(properties(template, role)["Policies"][0]["PolicyDocument"], sid)
+
+
 def delete(mapping, key):
     del mapping[key]
 
@@ -63,6 +67,13 @@ BREAKS = [
     (s.writers_cannot_destroy, "the writer may delete", lambda t: allow(t, "LogicalDumpRole", Sid="WriteArchive", Action="s3:DeleteObject", Resource=BUCKET)),
     (s.writers_cannot_destroy, "the writer may rewrite the lifecycle", lambda t: allow(t, "LogicalDumpRole", Sid="WriteArchive", Action="s3:PutLifecycleConfiguration", Resource={"Fn::GetAtt": ["BackupBucket", "Arn"]})),
     (s.writers_cannot_destroy, "the writer may lift the lock", lambda t: allow(t, "BackupVerifyRole", Sid="ReadArchive", Action="s3:BypassGovernanceRetention", Resource=BUCKET)),
+    (s.writers_cannot_destroy, "retention may delete any snapshot", lambda t: allow(t, "RetentionRole", Sid="DeleteOwnSnapshots", Action="rds:DeleteDBSnapshot", Resource={"Fn::Sub": "arn:aws:rds:eu-central-1:1:snapshot:*"})),
+    (s.writers_cannot_destroy, "retention may delete without looking at tags", lambda t: delete(role_statement(t, "RetentionRole", "DeleteOwnSnapshots"), "Condition")),
+    (s.writers_cannot_destroy, "retention may delete versions", lambda t: allow(t, "RetentionRole", Sid="HideArchives", Action="s3:DeleteObjectVersion", Resource=BUCKET)),
+    (s.writers_cannot_destroy, "the snapshot function may delete", lambda t: allow(t, "SnapshotRole", Sid="TakeSnapshot", Action="rds:DeleteDBSnapshot", Resource={"Fn::Sub": "arn:aws:rds:eu-central-1:1:snapshot:lifeboat-a-b-*"})),
+    (s.bucket_is_held, "retention may delete versions by the bucket's policy", lambda t: without(t, bucket_policy(t), "RetentionOnlyHides")),
+    (s.backup_ages_are_watched, "no measure is no alarm", lambda t: properties(t, "ArchiveAgeAlarm").update(TreatMissingData="notBreaching")),
+    (s.backup_ages_are_watched, "one late measure is an alarm", lambda t: properties(t, "DailySnapshotAgeAlarm").update(EvaluationPeriods=4)),
     (s.bucket_is_held, "plain HTTP", lambda t: without(t, bucket_policy(t), "OnlyOverTls")),
     (s.bucket_is_held, "overwriting", lambda t: without(t, bucket_policy(t), "OnlyNewKeys")),
     (s.bucket_is_held, "parts of uploads are refused", lambda t: delete(statement(bucket_policy(t), "OnlyNewKeys")["Condition"], "Bool")),

@@ -18,7 +18,8 @@ FUNCTION, RULE, SCHEDULE = "AWS::Lambda::Function", "AWS::Events::Rule", "AWS::S
 QUEUE, TOPIC, SUBSCRIPTION, ALARM = "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::SNS::Subscription", "AWS::CloudWatch::Alarm"
 ROLE, MAPPING, INVOKE, PERMISSION = "AWS::IAM::Role", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission"
 OUTPUTS = {
-    "LogicalDumpFunctionName", "BackupVerifyFunctionName", "NotifySlackFunctionName", "BackupBucketName", "OpsTopicArn", "NotifyQueueUrl",
+    "SnapshotFunctionName", "RetentionFunctionName", "SnapshotRoleArn", "RetentionRoleArn", "BackupVerifyRoleArn", "SnapshotScheduleName", "ReconcileScheduleName",
+    "RetentionScheduleName", "LogicalDumpFunctionName", "BackupVerifyFunctionName", "NotifySlackFunctionName", "BackupBucketName", "OpsTopicArn", "NotifyQueueUrl",
     "NotifyDeadLetterQueueUrl", "DeadLetterQueueUrl", "DumpScheduleName", "VerifyScheduleName",
 }  # fmt: skip
 # What would let a writer destroy what it wrote, or loosen what holds it.
@@ -115,6 +116,22 @@ def every_function_has_alarms(template, resources):
                 yield f"{alarm_name} is not at 80 % of the timeout of {name}"
 
 
+def backup_ages_are_watched(template, resources):
+    """The age of each sort of backup is measured daily; a measure that does not come is an alarm, one that is late is none."""
+    gauges = {name: alarm for name, alarm in of_type(resources, ALARM).items() if alarm["Namespace"] == "Lifeboat"}
+    for name in ("DailySnapshotAgeAlarm", "ArchiveAgeAlarm"):
+        if name not in gauges:
+            yield f"{name} is missing"
+    for name, alarm in gauges.items():
+        hours = alarm["Period"] * alarm["EvaluationPeriods"] / 3600
+        if alarm["TreatMissingData"] != "breaching" or "DatapointsToAlarm" in alarm:
+            yield f"{name}: a missing measure is no alarm"
+        if not 24 + alarm["Period"] / 3600 <= hours <= 168:
+            yield f"{name} looks at {hours} hours: a daily measure needs more, and an alarm takes seven days at most"
+        if {d["Name"] for d in alarm["Dimensions"]} != {"function", "stage", "instance"}:
+            yield f"{name} does not watch one stack's measure"
+
+
 def alarms_arrive(template, resources):
     """An alarm's topic lets CloudWatch publish, and so does the topic's key; with the key aws/sns alarms are dropped silently."""
     for name, alarm in of_type(resources, ALARM).items():
@@ -171,7 +188,7 @@ def roles_are_least(template, resources):
                     yield f"{name} {sid}: the action {action} is a wildcard"
                 if "*" in listed(statement["Resource"]) and action not in REASONS["everywhere"]:
                     yield f"{name} {sid}: {action} on every resource, and no reason for it"
-                if action.startswith("kms:") and "kms:ViaService" not in str(statement.get("Condition")):
+                if action.startswith("kms:") and action != "kms:DescribeKey" and "kms:ViaService" not in str(statement.get("Condition")):
                     yield f"{name} {sid}: {action} without kms:ViaService"
                 if action.startswith("logs:") and not str(statement["Resource"]).endswith("LogGroup.Arn}"):
                     yield f"{name} {sid}: {action} beyond the function's own log group"
@@ -185,9 +202,9 @@ def roles_trust_one_service(template, resources):
     for name, role in roles.items():
         for statement in statements(role["AssumeRolePolicyDocument"]):
             service = statement["Principal"].get("Service")
-            if service == "scheduler.amazonaws.com" and "aws:SourceAccount" not in str(statement.get("Condition")):
-                yield f"{name} can be assumed for another account's schedule"
-            if service not in ("lambda.amazonaws.com", "scheduler.amazonaws.com") or len(statement["Principal"]) != 1:
+            if service in ("scheduler.amazonaws.com", "s3.amazonaws.com") and "aws:SourceAccount" not in str(statement.get("Condition")):
+                yield f"{name} can be assumed for another account's schedule or bucket"
+            if service not in ("lambda.amazonaws.com", "scheduler.amazonaws.com", "s3.amazonaws.com") or len(statement["Principal"]) != 1:
                 yield f"{name} trusts {statement['Principal']}"
     for name, permission in of_type(resources, PERMISSION).items():
         if "SourceArn" not in permission:
@@ -195,11 +212,23 @@ def roles_trust_one_service(template, resources):
 
 
 def writers_cannot_destroy(template, resources):
+    """One role deletes backups: archives by hiding them, snapshots by name and tag."""
     for name, role in of_type(resources, ROLE).items():
         for statement in _role_statements(role):
             for action in listed(statement["Action"]):
-                if statement["Effect"] == "Allow" and DESTRUCTIVE.match(action):
+                if statement["Effect"] == "Allow" and DESTRUCTIVE.match(action) and not (name == "RetentionRole" and _deletes_backups_only(statement, action)):
                     yield f"{name} {statement.get('Sid')} allows {action}"
+
+
+def _deletes_backups_only(statement, action):
+    targets = [str(target) for target in listed(statement["Resource"])]
+    if action == "s3:DeleteObject":
+        return all(re.search(r"/(dumps|verifications)/[^*]+/\*$", target) for target in targets)
+    condition = statement.get("Condition", {})
+    tags = condition.get("StringEquals", {})
+    tagged = {"aws:ResourceTag/lifeboat:created-by", "aws:ResourceTag/lifeboat:stage", "aws:ResourceTag/lifeboat:instance"} <= set(tags)
+    kept = condition.get("StringNotEquals", {}).get("aws:ResourceTag/lifeboat:expiry-class") == "keep"
+    return action == "rds:DeleteDBSnapshot" and tagged and kept and all(re.search(r":snapshot:lifeboat-[^*:]+-\*$", target) for target in targets)
 
 
 def bucket_is_held(template, resources):
@@ -217,12 +246,15 @@ def bucket_is_held(template, resources):
             if (found.get("Principal"), listed(found.get("Action")), listed(found.get("Resource")), found.get("Condition")) != (principal, actions, held, condition):
                 yield f"{name}: the statement {sid} is missing or weakened"
         held = policy.get("WritersNeverDelete", {})
-        writers = {f"${{{identity(resources, f['Role'])}.Arn}}" for f in of_type(resources, FUNCTION).values()}
+        writers = {f"${{{identity(resources, f['Role'])}.Arn}}" for f in of_type(resources, FUNCTION).values()} - {"${RetentionRole.Arn}"}
         if set(listed(held.get("Principal", {}).get("AWS"))) != writers or "Condition" in held or set(listed(held.get("Resource"))) != set(everything):
             yield f"{name}: WritersNeverDelete does not hold every function's role"
         for action in ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutLifecycleConfiguration", "s3:PutBucketPolicy"):
             if action not in listed(held.get("Action")):
                 yield f"{name}: WritersNeverDelete leaves out {action}"
+        hides = policy.get("RetentionOnlyHides", {})
+        if hides.get("Principal") != {"AWS": "${RetentionRole.Arn}"} or "Condition" in hides or set(listed(hides.get("Action"))) != set(listed(held.get("Action"))) - {"s3:DeleteObject"}:
+            yield f"{name}: RetentionOnlyHides does not keep retention from versions, locks and policies"
         if bucket["VersioningConfiguration"]["Status"] != "Enabled":
             yield f"{name} keeps no versions"
         if set(bucket["PublicAccessBlockConfiguration"].values()) != {True}:
@@ -318,7 +350,7 @@ def parameter_problems(template, values):
 
 CHECKS = [
     names_carry_the_stack, schedules_retry_and_keep, async_paths_end_somewhere, every_queue_has_an_alarm, every_function_has_alarms,
-    alarms_arrive, services_may_reach_queues, roles_are_least, roles_trust_one_service, writers_cannot_destroy, bucket_is_held, logs_end,
+    backup_ages_are_watched, alarms_arrive, services_may_reach_queues, roles_are_least, roles_trust_one_service, writers_cannot_destroy, bucket_is_held, logs_end,
     settings_hold_no_secrets, parameters_explain_themselves, outputs_are_the_contract, samconfig_fits,
 ]  # fmt: skip
 

@@ -33,6 +33,8 @@ def parameters(template):
 def permissions(template):
     """Every statement that a role can have, whatever the parameters, with short names for the stack's own ARNs."""
     everything = {"SecretsKeyArn": "SecretsKeyArn", "VpcSubnetIds": "s", "VpcSecurityGroupIds": "s", "Instance": "INSTANCE", "Stage": "STAGE"}
+    optional = ("InstanceKeyArn", "CopyRegion", "CopyKeyArn", "CopyAccountRoleArn", "CopyAccountKeyArn", "CopyAccountRetentionRoleArn", "ReplicaBucketName", "ReplicaRegion", "ReplicaKeyArn")
+    everything |= {name: name for name in optional}
     resources = Resolver(template, everything).resources()
     lines = []
     for name, role in of_type(resources, "AWS::IAM::Role").items():
@@ -51,6 +53,7 @@ def permissions(template):
 
 def shorten(text):
     text = re.sub(r"arn:\$\{AWS::Partition\}:[a-z]+:\$\{AWS::Region\}:\$\{AWS::AccountId\}:", "", str(text))
+    text = re.sub(r"arn:\$\{AWS::Partition\}:[a-z]+:CopyRegion:\$\{AWS::AccountId\}:", "CopyRegion:", text)
     text = re.sub(r"\.\$\{AWS::Region\}\.\$\{AWS::URLSuffix\}", "", text)
     return re.sub(r"\$\{([A-Za-z:]+)(?:\.Arn)?\}", r"\1", text)
 

@@ -1,6 +1,6 @@
 //! The large counts: checks that `cargo test` runs a few seeds of, run for as long as somebody wants. The seed is printed, and makes the same run again.
 //!
-//! `cargo run --release -p bench --bin soak -- mutations|restores|random|planted|faults --seed S --count N [--majors 15,16,17,18]`
+//! `cargo run --release -p bench --bin soak -- mutations|restores|random|planted|faults|histories --seed S --count N [--majors 15,16,17,18]`
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,6 +10,8 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use tests::bed::Bed;
 use tests::faults::{FAULTS, Faulted, chaos, cuts, kills, s3_faults};
+use tests::histories::mutants::Mutant;
+use tests::histories::{histories_at_once, until_caught};
 use tests::soak::Counts;
 use tests::soak::mutations::mutations;
 use tests::soak::planted::{BUGS, planted_bugs};
@@ -25,7 +27,7 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many: mutations, restores, seeds, seeds for each planted bug, or points of each kind of fault.
+    /// How many: mutations, restores, seeds, seeds for each planted bug, points of each kind of fault, or histories of retention.
     #[arg(long, default_value_t = 100)]
     count: usize,
     /// PostgreSQL's majors, in turn.
@@ -52,10 +54,14 @@ enum What {
     Chaos,
     /// These four, one after the other; the faults of S3 at a tenth as many calls.
     Faults,
+    /// Worlds of backups over time, under retention; then every planner that is wrong, until it is caught.
+    Histories,
 }
 
 /// Mutations of one generated database, and restores of one source.
 const EACH: usize = 100;
+/// Histories within which a planner that is wrong must be caught.
+const HISTORIES_MAX: u64 = 10_000;
 
 #[expect(clippy::print_stdout, reason = "the output of a program")]
 fn say(line: &str) {
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
             What::S3 => shown(s3_faults(arguments.seed, &FAULTS, arguments.count as u64).await),
             What::Chaos => shown(chaos(arguments.seed, arguments.count as u64).await),
             What::Faults => soak_faults(&arguments).await,
+            What::Histories => soak_histories(&arguments),
         }
     });
     for wrong in &wrong {
@@ -172,6 +179,24 @@ async fn soak_planted(arguments: &Arguments) -> (String, Vec<String>) {
         }
     }
     (format!("{noticed} planted bugs of {} noticed", BUGS.len() * arguments.majors.len()), wrong)
+}
+
+fn soak_histories(arguments: &Arguments) -> (String, Vec<String>) {
+    let mut played = histories_at_once(arguments.seed, arguments.count as u64);
+    say(&format!("{}", played.seen));
+    let mut latest = 0;
+    for mutant in Mutant::ALL {
+        match until_caught(mutant, arguments.seed, HISTORIES_MAX) {
+            Some((count, by)) => {
+                latest = count.max(latest);
+                say(&format!("{mutant:?}: caught after {count}: {by}"));
+            }
+            None => played.wrong.push(format!("{mutant:?} is not caught in {HISTORIES_MAX} histories")),
+        }
+    }
+    let (runs, decisions) = (played.seen.of("runs"), played.seen.of("decisions"));
+    let mutants = Mutant::ALL.len();
+    (format!("{runs} runs of retention with {decisions} decisions; {mutants} wrong planners, the last caught after {latest} histories"), played.wrong)
 }
 
 fn shown(faulted: Faulted) -> (String, Vec<String>) {

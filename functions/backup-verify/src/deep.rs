@@ -13,7 +13,7 @@ use crate::content_check::{Attempt, Judge};
 use crate::listing_check::{Listed, Standing};
 use crate::observe;
 use crate::reading::{Read, Reading, Role};
-use crate::record::Record;
+use shared::verification::Record;
 
 /// Objects that are read at once: one's wait for its first byte is another's time.
 const AT_ONCE: usize = 4;

@@ -12,7 +12,7 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod reading;
-pub mod record;
+pub mod replica;
 pub mod request;
 pub mod tally;
 #[cfg(test)]
@@ -27,15 +27,16 @@ use shared::finding::{Finding, FindingKind};
 use shared::key::{ArchiveKey, MANIFEST, segment};
 use shared::lambda::{Answer, Deployment, Function, Run};
 use shared::manifest::Lifeboat;
-use shared::report::{Outcome, Report};
+use shared::report::{Outcome, Report, Unit};
 use shared::store::Store;
+use shared::verification::{self, Record};
 use tokio::time::Instant;
 
 use crate::config::Promise;
 use crate::deep::Verified;
-use crate::observe::{Archive, Observed};
+use crate::observe::{Archive, Look, Observed};
 use crate::plan::{Candidate, Decision, Last, Pace, Work};
-use crate::record::Record;
+use crate::replica::Replica;
 use crate::request::{Deep, Request as VerifyRequest, Scope};
 use crate::tally::Tally;
 
@@ -44,6 +45,7 @@ pub struct BackupVerify {
     promise: Promise,
     instance: String,
     store: Store,
+    replica: Option<Replica>,
 }
 
 impl Function for BackupVerify {
@@ -53,9 +55,11 @@ impl Function for BackupVerify {
     fn new(reader: &mut Reader<'_>, deployment: &Deployment, config: &SdkConfig) -> Self {
         // The SDK would turn bytes that do not match S3's checksum into an error of the stream, which is what a broken connection looks
         // like too. The bytes are wanted, to say whose they are: SHA-256 is compared here.
-        let config = aws_sdk_s3::config::Builder::from(config).response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        let store = Store::new(aws_sdk_s3::Client::from_conf(config.build()), &deployment.bucket);
-        Self { promise: Promise::read(reader), instance: deployment.instance.clone(), store }
+        let s3 = aws_sdk_s3::config::Builder::from(config).response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        let store = Store::new(aws_sdk_s3::Client::from_conf(s3.build()), &deployment.bucket);
+        let promise = Promise::read(reader);
+        let replica = Replica::read(reader, config, promise.reread);
+        Self { promise, instance: deployment.instance.clone(), store, replica }
     }
 
     fn slot(request: &VerifyRequest, run: &Run) -> DateTime<Utc> {
@@ -96,9 +100,12 @@ impl Invocation<'_> {
 impl BackupVerify {
     /// Everything that is promised: look, compare with the policy, read as much as fits, say what is known.
     async fn verify_everything(&self, deep: Deep, invocation: &Invocation<'_>, report: &mut Report) -> Result<(), Failure> {
-        let Observed { archives, runs, findings } =
-            observe::everything(&self.store, &self.instance, invocation.at, invocation.run.work_until).await?;
+        let look = Look { store: &self.store, instance: &self.instance, at: invocation.at, until: invocation.run.work_until };
+        let Observed { archives, runs, replica_objects, findings } = observe::everything(&look, self.replica.as_ref()).await?;
         report.findings.extend(findings);
+        if self.replica.is_some() {
+            report.count("replicaObjectsCompared", replica_objects, Unit::Count);
+        }
         let backups: Vec<_> = archives.iter().map(|archive| archive.backup.clone()).collect();
         let verdict = policy::judge(&self.promise, &self.instance, &runs, &backups, invocation.at);
         report.findings.extend(verdict.findings);
@@ -193,7 +200,7 @@ impl BackupVerify {
         // Without a manifest nothing was compared.
         let Some(manifest_checksum) = verified.manifest_checksum.clone() else { return Ok(()) };
         let record = Record {
-            format: record::FORMAT,
+            format: verification::FORMAT,
             instance: archive.instance.clone(),
             database: archive.database.clone(),
             scheduled_at: archive.slot,

@@ -12,12 +12,13 @@ use shared::key::{self, ArchiveKey, MANIFEST};
 use shared::manifest::Manifest;
 use shared::run_list::{self, RunList};
 use shared::store::{Listed as StoredObject, Store};
+use shared::verification::{self, Record};
 use tokio::time::Instant;
 
 use crate::listing_check::{self, Listed};
 use crate::plan::{Candidate, Last, Work};
 use crate::policy::Backup;
-use crate::record::{self, Record};
+use crate::replica::{Held, Replica};
 
 /// Small objects and listings that are asked for at once.
 const AT_ONCE: usize = 8;
@@ -68,15 +69,31 @@ pub struct Observed {
     pub archives: Vec<Archive>,
     /// The newest runs' lists.
     pub runs: Vec<RunList>,
+    /// Objects whose checksum was compared in the replica.
+    pub replica_objects: u64,
     /// What could not be looked at.
     pub findings: Vec<Finding>,
+}
+
+/// What is looked at, and when.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The bucket.
+    pub store: &'a Store,
+    /// The instance.
+    pub instance: &'a str,
+    /// What ages are measured against.
+    pub at: DateTime<Utc>,
+    /// When looking must end.
+    pub until: Instant,
 }
 
 /// Looks at everything of an instance.
 ///
 /// # Errors
 /// When the bucket cannot be listed.
-pub async fn everything(store: &Store, instance: &str, at: DateTime<Utc>, until: Instant) -> Result<Observed, Failure> {
+pub async fn everything(look: &Look<'_>, replica: Option<&Replica>) -> Result<Observed, Failure> {
+    let Look { store, instance, at, until } = *look;
     let top = store.list_folder(&key::dumps(instance)).await?;
     let (runs, mut findings) = runs(store, instance, &top.objects, at).await?;
     let mut folders = Vec::new();
@@ -88,7 +105,15 @@ pub async fn everything(store: &Store, instance: &str, at: DateTime<Utc>, until:
         .filter_map(|folder| ArchiveKey::parse(folder).map(|(archive, _)| archive).filter(|archive| archive.prefix() == *folder))
         .collect();
     let mut records = records(store, instance).await?;
-    let mut archives = Vec::new();
+    let mut elsewhere = None;
+    if let Some(replica) = replica {
+        match replica.list(instance).await {
+            Ok(held) => elsewhere = Some((replica, held)),
+            Err(failure) => findings.push(replica_not_checked(instance, &failure)),
+        }
+    }
+    let elsewhere = elsewhere.as_ref();
+    let (mut archives, mut replica_objects) = (Vec::new(), 0);
     let mut unseen = 0_usize;
     let mut todo = Vec::with_capacity(keys.len());
     for key in keys {
@@ -97,13 +122,16 @@ pub async fn everything(store: &Store, instance: &str, at: DateTime<Utc>, until:
             if Instant::now() >= until {
                 return Ok(None);
             }
-            Box::pin(archive(store, key, newest_record)).await.map(Some)
+            Box::pin(archive(look, key, newest_record, elsewhere)).await.map(Some)
         });
     }
     let mut looking = stream::iter(todo).buffered(AT_ONCE / 2);
     while let Some(archive) = looking.try_next().await? {
         match archive {
-            Some(archive) => archives.push(archive),
+            Some((archive, compared)) => {
+                archives.push(archive);
+                replica_objects += compared;
+            }
             None => unseen += 1,
         }
     }
@@ -111,10 +139,23 @@ pub async fn everything(store: &Store, instance: &str, at: DateTime<Utc>, until:
         let seen = format!("the time did not suffice to look at {unseen} archives");
         findings.push(Finding::new(FindingKind::NotChecked, instance, seen).hint("give the function more time or memory, or keep fewer backups"));
     }
-    Ok(Observed { archives, runs, findings })
+    Ok(Observed { archives, runs, replica_objects, findings })
 }
 
-async fn archive(store: &Store, key: ArchiveKey, newest_record: Option<String>) -> Result<Archive, Failure> {
+fn replica_not_checked(subject: &str, failure: &Failure) -> Finding {
+    Finding::new(FindingKind::NotChecked, subject, format!("the replica could not be looked at: {failure}"))
+        .expected("every archive is in the replica, as it was written")
+        .hint("the bucket's policy and the key's policy are made by vault.yaml, this function's permissions by template.yaml")
+}
+
+/// One archive, and how many of its objects were compared with their replicas.
+async fn archive(
+    look: &Look<'_>,
+    key: ArchiveKey,
+    newest_record: Option<String>,
+    elsewhere: Option<&(&Replica, Held)>,
+) -> Result<(Archive, u64), Failure> {
+    let store = look.store;
     let record = match newest_record {
         Some(record_key) => read_record(store, &record_key).await,
         None => None,
@@ -122,8 +163,16 @@ async fn archive(store: &Store, key: ArchiveKey, newest_record: Option<String>) 
     let inspected = inspect(store, &key, record.as_ref()).await?;
     let work = inspected.manifest.as_ref().map(|manifest| Work { objects: manifest.objects.len() as u64, bytes: manifest.size_bytes() });
     let backup = Backup { key: key.clone(), complete: inspected.is_complete, objects: inspected.objects, size_bytes: inspected.size_bytes };
-    let findings = inspected.findings();
-    Ok(Archive { key, backup, work, record, findings })
+    let (mut compared, mut of_replica) = (0, Vec::new());
+    if let Some((manifest, (replica, held))) = inspected.manifest.as_ref().zip(elsewhere) {
+        match replica.compare(store, &key, manifest, held, look.at).await {
+            Ok(answer) => (compared, of_replica) = answer,
+            Err(failure) => of_replica.push(replica_not_checked(&key.prefix(), &failure)),
+        }
+    }
+    let mut findings = inspected.findings();
+    findings.extend(of_replica);
+    Ok((Archive { key, backup, work, record, findings }, compared))
 }
 
 /// One archive as it is listed, with its manifest.
@@ -226,8 +275,8 @@ fn open_run_list(instance: &str, key: &str, bytes: &[u8]) -> Result<RunList, Str
 async fn records(store: &Store, instance: &str) -> Result<BTreeMap<ArchiveKey, String>, Failure> {
     let mut newest = BTreeMap::new();
     // Keys are listed in their order, and a record's name begins with its time: the last one of an archive is the newest.
-    for object in store.list(&record::prefix(instance)).await? {
-        if let Some((archive, _)) = record::parse_key(&object.key) {
+    for object in store.list(&verification::prefix(instance)).await? {
+        if let Some((archive, _)) = verification::parse_key(&object.key) {
             newest.insert(archive, object.key);
         }
     }
@@ -241,7 +290,7 @@ async fn read_record(store: &Store, key: &str) -> Option<Record> {
         Err(failure) => Err(failure.to_string()),
     };
     match record {
-        Ok(record) if record.format <= record::FORMAT => Some(record),
+        Ok(record) if record.format <= verification::FORMAT => Some(record),
         Ok(record) => {
             tracing::warn!(key, format = record.format, "a record of a newer version is not used");
             None

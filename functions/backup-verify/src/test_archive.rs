@@ -14,6 +14,12 @@ use shared::listing::Version;
 use shared::manifest::{FORMAT, LargeObjects, Lifeboat, Manifest, Object, Server, Session, Table, hex};
 use shared::report::parse_slot_name;
 
+/// A manifest of another archive, finished at its slot.
+pub(crate) fn manifest_of(key: &ArchiveKey) -> Manifest {
+    let manifest = TestArchive::new(Compression::None).manifest;
+    Manifest { database: key.database.clone(), scheduled_at: key.slot, run_id: key.run_id.clone(), finished_at: key.slot, ..manifest }
+}
+
 #[derive(Clone)]
 pub(crate) struct TestArchive {
     pub(crate) key: ArchiveKey,

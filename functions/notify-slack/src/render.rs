@@ -147,6 +147,7 @@ fn facts(facts: &[Fact]) -> Option<Value> {
         .map(|fact| {
             let value = match fact.unit {
                 Unit::Seconds => human::seconds(fact.value),
+                Unit::Hours => human::seconds(fact.value * 3600.0),
                 Unit::Bytes => human::bytes(human::whole(fact.value)),
                 Unit::Count => human::count(human::whole(fact.value)),
             };

@@ -72,7 +72,7 @@ pub fn words(name: &str) -> String {
             word.extend(char.to_lowercase());
         }
     }
-    words.retain(|word| word != "seconds");
+    words.retain(|word| word != "seconds" && word != "hours");
     words.join(" ")
 }
 

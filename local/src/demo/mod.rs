@@ -4,6 +4,7 @@
 mod outcome;
 mod page;
 mod restore;
+mod snapshot;
 mod story;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use crate::world::Plan;
 
 pub use outcome::{Claim, Outcome, Step};
 
-/// Guards a database with Lifeboat on this machine: dump, verify, restore, prove.
+/// Guards a database with Lifeboat on this machine: dump, snapshot, verify, restore, prove, keep what must be kept.
 #[derive(Parser, Debug)]
 #[command(name = "cargo demo", version)]
 pub struct Arguments {

@@ -1,4 +1,4 @@
-//! The story, from top to bottom: dump, verify, (sabotage,) verify again, restore, prove.
+//! The story, from top to bottom: dump, verify, (sabotage,) verify again, restore, prove; snapshot, restore, prove; what would be deleted.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use shared::report::{self, Outcome as Verdict, Report};
 use shared_postgres::proof::Proof;
 
 use super::outcome::Figures;
-use super::restore;
 use super::{Claim, Outcome, Sabotage, Step};
+use super::{restore, snapshot};
 use crate::attempt::failed;
 use crate::bucket::Bucket;
 use crate::host::now;
@@ -23,6 +23,8 @@ use crate::world::{ACCOUNT, Plan, World};
 
 const DUMP: &str = "logical-dump";
 const VERIFY: &str = "backup-verify";
+const SNAPSHOT: &str = "snapshot";
+const RETENTION: &str = "retention";
 /// A function lives for 15 minutes; its retry may take as long.
 const RUN_MAX: Duration = Duration::from_mins(31);
 const SLACK_MAX: Duration = Duration::from_mins(2);
@@ -93,6 +95,8 @@ impl Story<'_> {
         self.verify(verify_slot).await?;
         if sabotage.is_none() {
             self.restore(&archive, &manifest).await?;
+            self.snapshot(&manifest, verify_slot).await?;
+            self.retain(verify_slot).await?;
         }
         self.hear_slack().await
     }
@@ -101,9 +105,7 @@ impl Story<'_> {
     async fn dump(&mut self, slot: DateTime<Utc>) -> Result<Option<(ArchiveKey, Manifest)>, Failure> {
         let schedule = self.world.deployed.output("DumpScheduleName")?;
         let began = self.begin(&format!("fire the schedule {schedule}: {DUMP} wakes"));
-        self.world.cloud.fire(ACCOUNT, schedule, Some(slot)).await?;
-        let id = report::id(DUMP, &self.world.instance.id, slot);
-        let report = self.bucket.wait_for_report(DUMP, RUN_MAX, |report| report.id == id).await?;
+        let report = self.fire("DumpScheduleName", DUMP, slot).await?;
         let dumped = report.outcome <= Verdict::Attention;
         self.figures.dump_seconds = began.elapsed().as_secs_f64();
         self.claim(&format!("{DUMP}, woken by its schedule, dumped the database"), dumped, said(&report));
@@ -178,9 +180,7 @@ impl Story<'_> {
     async fn verify(&mut self, slot: DateTime<Utc>) -> Result<(), Failure> {
         let schedule = self.world.deployed.output("VerifyScheduleName")?;
         let began = self.begin(&format!("fire the schedule {schedule}: {VERIFY} checks everything that is promised"));
-        self.world.cloud.fire(ACCOUNT, schedule, Some(slot)).await?;
-        let id = report::id(VERIFY, &self.world.instance.id, slot);
-        let report = self.bucket.wait_for_report(VERIFY, RUN_MAX, |report| report.id == id).await?;
+        let report = self.fire("VerifyScheduleName", VERIFY, slot).await?;
         self.figures.verify_seconds = began.elapsed().as_secs_f64();
         self.claim("every promised backup is there, fresh and whole", report.outcome == Verdict::Ok, said(&report));
         self.end(began, "verify everything", said(&report));
@@ -232,6 +232,41 @@ impl Story<'_> {
         self.claim("stock pg_restore -j4 restores the archive without an error", restored.is_ok(), seen.clone());
         self.end(began, "restore", seen);
         restored.map(|_| ())
+    }
+
+    /// A snapshot by its schedule; restored, it must hold what the archive holds.
+    async fn snapshot(&mut self, manifest: &Manifest, slot: DateTime<Utc>) -> Result<(), Failure> {
+        let began = self.begin("fire the schedule of the snapshots: RDS takes one");
+        let report = self.fire("SnapshotScheduleName", SNAPSHOT, slot).await?;
+        self.claim("snapshot, woken by its schedule, had RDS take a snapshot", report.outcome <= Verdict::Attention, said(&report));
+        self.reports.push(report);
+        let id = snapshot::wait(self.world, slot).await?;
+        self.end(began, "snapshot", id.clone());
+        let began = self.begin("restore the snapshot to an instance of its own, and compare it with the archive");
+        let proof = snapshot::prove(self.world, &id, manifest).await?;
+        let counted = format!("rows: {}, tables: {}", count(proof.rows), proof.tables);
+        let seen = proof.findings.first().map_or_else(|| counted.clone(), |finding| format!("{}: {}", finding.subject, finding.seen));
+        self.claim("the restored snapshot holds the rows and digests of the archive", proof.findings.is_empty(), seen);
+        self.end(began, "restore the snapshot", counted);
+        Ok(())
+    }
+
+    /// Nothing may go: each sort has one good backup.
+    async fn retain(&mut self, slot: DateTime<Utc>) -> Result<(), Failure> {
+        let began = self.begin("fire the schedule of retention");
+        let report = self.fire("RetentionScheduleName", RETENTION, slot).await?;
+        let kept = report.outcome <= Verdict::Attention && report.fact("backupsDeleted") == Some(0.0);
+        self.claim("retention deletes none of the only good backups, and knows their age", kept, said(&report));
+        self.end(began, "retention", report.summary.clone());
+        self.reports.push(report);
+        Ok(())
+    }
+
+    /// Fires a schedule, and gives the report of that run.
+    async fn fire(&self, schedule: &str, job: &str, slot: DateTime<Utc>) -> Result<Report, Failure> {
+        self.world.cloud.fire(ACCOUNT, self.world.deployed.output(schedule)?, Some(slot)).await?;
+        let id = report::id(job, &self.world.instance.id, slot);
+        self.bucket.wait_for_report(job, RUN_MAX, |report| report.id == id).await
     }
 
     /// Every report of the story must have reached Slack.

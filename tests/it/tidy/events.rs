@@ -42,6 +42,8 @@ fn event_mistake(path: &str, text: &str) -> Option<String> {
     let found = match path.split('/').nth(1) {
         Some("logical-dump") => mistake::<logical_dump::LogicalDump>(&event),
         Some("backup-verify") => mistake::<backup_verify::BackupVerify>(&event),
+        Some("snapshot") => mistake::<snapshot::Snapshot>(&event),
+        Some("retention") => mistake::<retention::Retention>(&event),
         Some("notify-slack") if event.get("kind").is_none() => mistake::<notify_slack::NotifySlack>(&event).or_else(|| batch_mistake(&event)),
         Some("notify-slack") => mistake::<notify_slack::NotifySlack>(&event),
         _ => Some("there is no such function".to_owned()),
@@ -60,7 +62,7 @@ fn events() -> Vec<&'static File> {
 #[test]
 fn every_event_is_understood_by_its_function() {
     let events = events();
-    for function in ["logical-dump", "backup-verify", "notify-slack"] {
+    for function in local::binaries::FUNCTIONS {
         assert!(events.iter().any(|file| file.path == format!("events/{function}/version.json")), "{function}");
     }
     assert_none(&events.iter().filter_map(|file| event_mistake(&file.path, &file.text)).collect::<Vec<_>>());
@@ -82,6 +84,9 @@ fn planted_events_are_noticed() {
         ("events/logical-dump/x.json", r#"{"kind":"restore"}"#),
         ("events/logical-dump/x.json", r#"{"kind":"version","more":1}"#),
         ("events/backup-verify/x.json", r#"{"kind":"verify","deep":"most"}"#),
+        ("events/snapshot/x.json", r#"{"kind":"preDeploy"}"#),
+        ("events/snapshot/x.json", r#"{"kind":"daily","requestId":"7"}"#),
+        ("events/retention/x.json", r#"{"kind":"retain","dryrun":true}"#),
         ("events/notify-slack/x.json", r#"{"Records":[]}"#),
         ("events/notify-slack/x.json", r#"{"Records":[{"messageId":"a","body":"{\"Message\":\"{}\"}","attributes":{},"messageAttributes":{}}]}"#),
         ("events/nobody/x.json", r#"{"kind":"version"}"#),

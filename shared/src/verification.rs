@@ -1,12 +1,13 @@
 //! What was read to its last byte, when, and how it came out: one object for each verification, beside the backups and never over
-//! another. A manifest never changes; what becomes known about a backup later is here.
+//! another. A manifest never changes; what becomes known about a backup later is here. `backup-verify` writes it; `retention` counts as good only what it calls so.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::finding::Finding;
-use shared::key::{ArchiveKey, segment};
-use shared::manifest::Lifeboat;
-use shared::report::{Outcome, parse_slot_name, slot_name};
+
+use crate::finding::Finding;
+use crate::key::{ArchiveKey, segment};
+use crate::manifest::Lifeboat;
+use crate::report::{Outcome, parse_slot_name, slot_name};
 
 /// Version of this model; a reader takes a newer one for none.
 pub const FORMAT: u32 = 1;
@@ -85,7 +86,7 @@ pub fn parse_key(key: &str) -> Option<(ArchiveKey, DateTime<Utc>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::finding::FindingKind;
+    use crate::finding::FindingKind;
 
     fn archive() -> ArchiveKey {
         let slot = parse_slot_name("2026-11-23T02-00-00Z").expect("slot");
