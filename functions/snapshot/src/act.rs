@@ -58,7 +58,9 @@ enum Done {
 /// Takes the steps until time runs out.
 pub async fn act(steps: &[Step], places: &Places, promise: &Promise, run: &Run) -> Acted {
     let mut acted = Acted::default();
+    // Sharing, or its end, that was refused: what builds on it waits for another run.
     let mut not_shared: Vec<(usize, &str)> = Vec::new();
+    let mut still_shared: Vec<&str> = Vec::new();
     for step in steps {
         acted.findings.extend(step.finding.clone());
         let (action, what) = (step.what.action(), step.what.to_string());
@@ -66,9 +68,13 @@ pub async fn act(steps: &[Step], places: &Places, promise: &Promise, run: &Run) 
         if !step.changes() {
             continue;
         }
-        if let What::Copy { place, id, .. } = &step.what
-            && not_shared.contains(&(place - 1, id.as_str()))
-        {
+        let builds_on_refused = match &step.what {
+            What::Copy { place, id, .. } => not_shared.contains(&(place - 1, id.as_str())),
+            // What is written down is looked at no more: a sharing that goes on would be forgotten.
+            What::NoteCopies { id, .. } => still_shared.contains(&id.as_str()),
+            _ => false,
+        };
+        if builds_on_refused {
             acted.refused += 1;
             continue;
         }
@@ -98,6 +104,7 @@ pub async fn act(steps: &[Step], places: &Places, promise: &Promise, run: &Run) 
                 acted.findings.push(refusal.finding.clone());
                 match &step.what {
                     What::Share { place, id, .. } => not_shared.push((*place, id)),
+                    What::Unshare { id, .. } => still_shared.push(id),
                     What::Create { .. } => acted.create_refused = Some(refusal),
                     _ => {}
                 }

@@ -234,3 +234,13 @@ fn trouble_at_any_call_of_the_schedules_run_loses_nothing_and_makes_nothing_twic
 fn trouble_at_a_share_of_the_calls_of_all_copies_loses_nothing_and_makes_nothing_twice() {
     run(async { assert_eq!(troubled(Copies::Both, 1, 3).await, [""; 0]) });
 }
+
+#[test]
+fn a_sharing_whose_end_is_refused_is_not_forgotten() {
+    run(async {
+        let story = Story::new(Copies::Both).await;
+        let end_of_sharing = ("rds:ModifyDBSnapshotAttribute".to_owned(), 2);
+        assert_eq!(story.play(&end_of_sharing, &Trouble::Lasting(Fault::Denied)).await, [""; 0]);
+        story.guarded.end().await;
+    });
+}
