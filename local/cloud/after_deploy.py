@@ -6,7 +6,7 @@ property that neither applies is in gaps.py.
 
 import json
 
-from . import iam
+from . import iam, states
 
 
 def apply(cloud, resources, environment):
@@ -153,6 +153,32 @@ def _event_source_mapping(cloud, _id, properties):
             raise PermissionError(f"The provided execution role does not have permissions to call {action} on {source}")
 
 
+# What the role of a machine that logs must be allowed (Step Functions Developer Guide, "IAM policies for logging").
+_LOG_DELIVERY = ("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries",
+                 "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups")
+_TRACING = ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
+
+
+def _state_machine(cloud, arn, properties):
+    """Step Functions refuses a definition that cannot run, and a role that it cannot use."""
+    found = cloud.client("stepfunctions").describe_state_machine(stateMachineArn=arn)
+    name, role = found["name"], found["roleArn"]
+    if problem := states.problem(found["definition"]):
+        raise PermissionError(f"Invalid State Machine Definition of {name}: {problem}")
+    trust = cloud.client("iam").get_role(RoleName=role.rsplit("/", 1)[-1])["Role"]["AssumeRolePolicyDocument"]
+    if "states.amazonaws.com" not in json.dumps(trust):
+        raise PermissionError("Neither the global service principal states.amazonaws.com, nor the regional one is "
+                              f"authorized to assume the provided role {role}")
+    needed = []
+    if (properties.get("LoggingConfiguration") or {}).get("Level", "OFF") != "OFF":
+        needed += [f"logs:{action}" for action in _LOG_DELIVERY]
+    if _true((properties.get("TracingConfiguration") or {}).get("Enabled")):
+        needed += [f"xray:{action}" for action in _TRACING]
+    for action in needed:
+        if not iam.role_may(role, action, "*", cloud.region, name):
+            raise PermissionError(f"The state machine IAM Role {role} is not authorized to {action}")
+
+
 def _true(value):
     return str(value).lower() == "true"
 
@@ -165,4 +191,5 @@ _BY_TYPE = {
     "AWS::Lambda::EventSourceMapping": _event_source_mapping,
     "AWS::Lambda::EventInvokeConfig": _event_invoke_config,
     "AWS::Scheduler::Schedule": _schedule,
+    "AWS::StepFunctions::StateMachine": _state_machine,
 }

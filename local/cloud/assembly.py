@@ -8,12 +8,12 @@ import threading
 import ministack.app
 
 from . import (checksums, delivery, functions, iam, kms_accounts, metrics, own_api, packages, queue_batches, rds_front,
-               replication, s3_accounts, ssm_limits)
+               replication, s3_accounts, ssm_limits, states)
 
 _WARMED_MAJOR = 17
 
 
-def build(place, functions_folder, endpoint):
+def build(place, functions_folder, endpoint, time_scale):
     """The ASGI application."""
     rds_front.install(place)
     iam.install()
@@ -27,6 +27,7 @@ def build(place, functions_folder, endpoint):
     replication.install()
     s3_accounts.install()
     metrics.install()
+    states.install(time_scale)
     api = own_api.Api(functions_folder)
     async def application(scope, receive, send):
         if scope["type"] == "http" and scope["path"].startswith("/_lifeboat/"):

@@ -21,7 +21,7 @@ import ministack.services.sqs as sqs
 from ministack.core.arn import parse_arn
 from ministack.core.responses import get_account_id, get_region, new_uuid, set_request_account_id, set_request_region
 
-from . import calls, iam
+from . import calls, iam, states
 
 _log = logging.getLogger("lifeboat.delivery")
 _TICK_SECONDS = 1
@@ -63,6 +63,9 @@ def _deliver_schedule(schedule, at):
         payload = payload.replace(name, value)
     action = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": "sns:Publish"}.get(parse_arn(arn).service)
     source = schedule["Name"]
+    if parse_arn(arn).service == "states":
+        refused = states.deliver(arn, payload, target["RoleArn"], source)
+        return _to_dead_letter_queue(schedule, payload, *refused) if refused else None
     if action is None:
         return _to_dead_letter_queue(schedule, payload, "UnsupportedTarget", f"the local cloud has no target {arn}")
     if not iam.role_may(target["RoleArn"], action, arn, get_region(), source):
@@ -139,6 +142,16 @@ def _dispatch_to_lambda(arn, payload):
         _log.warning("rule %s not delivered to %s: %s", rule.get("Name"), arn, code)
         if queue:
             _send(queue, payload, {"ERROR_CODE": code, "RULE_ARN": rule.get("Arn", ""), "TARGET_ARN": arn})
+
+
+def _dispatch_to_stepfunctions(arn, payload):
+    """A rule's delivery to a state machine, by the role of its target."""
+    rule, target = _firing.get() or ({}, {})
+    refused = states.deliver(arn, payload, target.get("RoleArn", ""), rule.get("Name"))
+    if refused:
+        _log.warning("rule %s not delivered to %s: %s: %s", rule.get("Name"), arn, *refused)
+        if queue := ((target.get("DeadLetterConfig")) or {}).get("Arn"):
+            _send(queue, payload, {"ERROR_CODE": refused[0], "RULE_ARN": rule.get("Arn", ""), "TARGET_ARN": arn})
 
 
 def _service_may(function_arn, service, source_arn):
@@ -244,6 +257,7 @@ def install():
     eventbridge._SCHEDULER_TICK_INTERVAL = _TICK_SECONDS
     eventbridge._invoke_target = _invoke_target
     eventbridge._dispatch_to_lambda = _dispatch_to_lambda
+    eventbridge._dispatch_to_stepfunctions = _dispatch_to_stepfunctions
     lambda_service.invoke_async_with_retry = _invoke_async
     lambda_service.new_uuid = _new_uuid
     lambda_service._execute_function = _execute_with_request_id(lambda_service._execute_function)

@@ -13,9 +13,10 @@ import samtranslator.yaml_helper
 from ministack.core.responses import set_request_account_id, set_request_region
 from ministack.services import cloudformation
 
-from . import after_deploy, clients, conditions, errors, gaps, packages
+from . import after_deploy, clients, conditions, errors, gaps, packages, rds_cloudformation
 
 conditions.install()        # here, and not with the other patches: importing CloudFormation takes half a second
+rds_cloudformation.install()
 _POLL_SECONDS = 0.02
 _STACK_SECONDS = 120
 _FINISHED = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
@@ -25,10 +26,10 @@ def deploy(region, functions_folder, wanted):
     """Create or update a stack; `wanted` is the request of `/_lifeboat/deploy`, the result its answer."""
     started = time.monotonic()
     account, stack_name = wanted["account"], wanted["stackName"]
-    template, removed = _packaged(wanted["template"], functions_folder)
     cloud = clients.of(account, region)
+    template, removed = _packaged(cloud, wanted["template"], functions_folder)
     arguments = {
-        "StackName": stack_name, "TemplateURL": _upload(cloud, region, template),
+        "StackName": stack_name, "TemplateURL": _upload(cloud, template),
         "Parameters": [{"ParameterKey": key, "ParameterValue": str(value)}
                        for key, value in (wanted.get("parameters") or {}).items()],
         "Capabilities": wanted.get("capabilities") or ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM",
@@ -46,7 +47,7 @@ def deploy(region, functions_folder, wanted):
     }
 
 
-def _packaged(path, functions_folder):
+def _packaged(cloud, path, functions_folder):
     """The template with code replaced by packages, and the resources of it that were taken out or emptied."""
     with open(path, encoding="utf-8") as file:
         template = samtranslator.yaml_helper.yaml_parse(file.read())
@@ -62,6 +63,8 @@ def _packaged(path, functions_folder):
         elif kind == "AWS::Serverless::Function":
             _package(logical_id, properties, default_uri, functions_folder)
             resource.pop("Metadata", None)      # how `sam build` makes the binary
+        elif kind == "AWS::Serverless::StateMachine":
+            _package_definition(cloud, logical_id, properties, os.path.dirname(path))
         elif kind == "AWS::Serverless::LayerVersion":
             removed[logical_id] = resource
             properties["ContentUri"] = {"Bucket": packages.BUCKET, "Key": packages.layer_key()}
@@ -81,17 +84,39 @@ def _package(logical_id, properties, default_uri, functions_folder):
     properties["CodeUri"] = {"Bucket": packages.BUCKET, "Key": key}
 
 
-def _upload(cloud, region, template):
+def _package_definition(cloud, logical_id, properties, folder):
+    """A definition in a file goes to S3, as `sam package` does it."""
+    uri = properties.get("DefinitionUri")
+    if not isinstance(uri, str) or uri.startswith("s3://"):
+        return
+    path = os.path.join(folder, uri)
+    try:
+        with open(path, "rb") as file:
+            body = file.read()
+    except FileNotFoundError as error:
+        raise errors.Refused(f"{logical_id}: no definition {path}") from error
+    if path.endswith((".yaml", ".yml")):
+        body = json.dumps(samtranslator.yaml_helper.yaml_parse(body.decode())).encode()
+    bucket, key = _store(cloud, body, ".asl.json")
+    properties["DefinitionUri"] = {"Bucket": bucket, "Key": key}
+
+
+def _upload(cloud, template):
     """Put the template into a bucket of the account, as `sam deploy` does: a request body may have 51,200 bytes."""
+    bucket, key = _store(cloud, json.dumps(template, default=str).encode(), ".template")
+    return f"{cloud.client('s3').meta.endpoint_url}/{bucket}/{key}"
+
+
+def _store(cloud, body, ending):
+    """Put an object into the account's bucket of deployments, under its digest; returns `(bucket, key)`."""
     client, bucket = cloud.client("s3"), f"deployments-{cloud.account}"
     try:
         client.head_bucket(Bucket=bucket)
     except client.exceptions.ClientError:
-        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
-    body = json.dumps(template, default=str).encode()
-    key = hashlib.sha256(body).hexdigest() + ".template"
+        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": cloud.region})
+    key = hashlib.sha256(body).hexdigest() + ending
     client.put_object(Bucket=bucket, Key=key, Body=body)
-    return f"{client.meta.endpoint_url}/{bucket}/{key}"
+    return bucket, key
 
 
 def _create_or_update(client, arguments):

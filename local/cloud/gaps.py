@@ -17,6 +17,9 @@ UNSUPPORTED = [
                                      "alone changes nothing; no metric math, no anomaly detection"),
     ("AWS::CloudWatch::CompositeAlarm", None, "unknown to the stand-in: left out of the stack"),
     ("AWS::CloudWatch::Dashboard", None, "stored, not rendered"),
+    ("AWS::StepFunctions::StateMachine", "LoggingConfiguration", "nothing is logged; what the role needs for it is checked"),
+    ("AWS::StepFunctions::StateMachine", "TracingConfiguration", "no X-Ray; what the role needs for it is checked"),
+    ("AWS::RDS::DBInstance", None, "made in the stand-in's own RDS, without a server: make instances by the API"),
     ("AWS::EC2::SecurityGroup", None, "no network isolation"),
     ("AWS::EC2::VPCEndpoint", None, "no network isolation"),
     ("AWS::S3::Bucket", "LifecycleConfiguration", "stored, not carried out: nothing expires"),
@@ -33,8 +36,18 @@ GENERAL = [
     "aws:SecureTransport is true although the endpoint is plain HTTP",
     "functions run as the cloud's own user, with the host's file system and all of loopback in reach",
     "asynchronous invocations are retried after 1 s and 2 s, not 1 min and 2 min",
-    "RDS: no automated backups, no restore to a point in time, no parameter groups in effect, no managed master "
-    "password; a snapshot takes seconds; LatestRestorableTime is three minutes ago",
+    "RDS: no managed master password; a snapshot takes seconds; no automated snapshots among the snapshots (the automated "
+    "backup is there, and restores to a point in time work); no maintenance window: what waits for it waits for ever",
+    "RDS: LatestRestorableTime is three minutes ago or the last log segment that was archived, whichever is later; 8 GiB of "
+    "an instance's log are kept; AWS does not document the error for a time outside the window (InvalidParameterValue here)",
+    "RDS: of a parameter group, what PostgreSQL knows is in effect; rds.* and what the stand-in needs for itself "
+    "(shared_buffers, full_page_writes, TLS) is stored and shown only; libraries to preload that do not exist are left out; "
+    "default groups show no parameters",
+    "RDS: a new instance is public only if the request says so (AWS: if its network has an internet gateway); restores are as "
+    "on AWS; changes of class, storage and Multi-AZ are shown, and nothing else",
+    "Step Functions: waits and the pauses between retries are scaled (`POST states`, `--time-scale`), limits of time are not; "
+    "Express workflows, heartbeats of tasks and jitter of retries are not modelled; an integration other than lambda:invoke "
+    "is not limited by the machine's role",
     "RDS: copies are never incremental and all run at once, where AWS queues those of one instance",
     "RDS: a copy to another region of an encrypted snapshot must bring a PreSignedUrl (its signature is checked but for "
     "root's); AWS's newest reference says both that it must and that it is ignored outside GovCloud",

@@ -9,7 +9,7 @@ import json
 import logging
 import urllib.parse
 
-from . import accounts, calls, delivery, errors, metrics, rds_front, replication
+from . import accounts, calls, delivery, errors, metrics, rds_front, replication, states
 from .server import REGION
 
 _log = logging.getLogger("lifeboat.api")
@@ -23,6 +23,8 @@ class Api:
         self._routes = {
             ("POST", "deploy"): self._deploy, ("POST", "fire"): self._fire, ("GET", "calls"): self._calls,
             ("GET", "instance"): self._instance, ("POST", "account/drop"): self._drop,
+            ("POST", "states"): self._states, ("GET", "execution"): self._execution,
+            ("GET", "network"): self._network,
             ("POST", "rds"): self._rds, ("POST", "s3"): self._s3, ("POST", "alarms"): self._alarms,
         }
 
@@ -71,6 +73,7 @@ class Api:
             "adminUrl": server.admin_url(), "host": server.address, "port": server.port, "major": server.major,
             "masterUrl": password and server.url(found.master_username, password, found.db_name or "postgres"),
             "binFolder": server.place.bin(server.major), "status": found.status, "tls": server.tls(), "log": server.log,
+            "folder": server.folder, "running": server.running(),
         }
 
     def _rds(self, request):
@@ -81,6 +84,25 @@ class Api:
 
     def _s3(self, request):
         return replication.control(_account(request), _needed(request, "bucket"), _needed(request, "replication"))
+
+    def _states(self, request):
+        account = _account(request)
+        if request.get("timeScale") is not None:
+            states.set_time_scale(request["timeScale"], account)
+        return {"timeScale": states.time_scale(account)}
+
+    def _execution(self, query):
+        return states.describe(_account(query), query.get("region") or REGION, _needed(query, "arn"))
+
+    def _network(self, query):
+        from . import clients
+
+        ec2 = clients.of(_account(query), query.get("region") or REGION).client("ec2")
+        subnets = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
+        vpc = subnets[0]["VpcId"]
+        groups = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": ["default"]}])
+        return {"vpcId": vpc, "subnetIds": [one["SubnetId"] for one in subnets],
+                "securityGroupId": groups["SecurityGroups"][0]["GroupId"]}
 
     def _alarms(self, request):
         moment = _moment(request) or datetime.datetime.now(datetime.timezone.utc)

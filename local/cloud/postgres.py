@@ -18,7 +18,8 @@ import time
 from . import binaries, processes
 
 PORT = 5432
-_START_SECONDS = 60
+_START_SECONDS, _RECOVERY_SECONDS = 60, 600
+_ARCHIVED_SECONDS = 20
 _SETTINGS = """
 listen_addresses = '{address}'
 port = {port}
@@ -33,7 +34,23 @@ dynamic_shared_memory_type = mmap
 # A test cloud is thrown away with its machine: durability against power loss is not what it shows.
 fsync = off
 full_page_writes = off
+# RDS ships its log every five minutes. A finished segment is linked into the archive, not copied, and so never reused.
+archive_mode = on
+archive_timeout = 300
+wal_recycle = off
+wal_init_zero = off
 """
+_RECOVERY = """
+hot_standby = off
+restore_command = {command}
+recovery_target_action = promote
+"""
+# Log segments of 16 MiB that an archive takes; a load of many gigabytes would fill the disk. FULL marks that it is so.
+_ARCHIVED_MAX = 512
+FULL = "full"
+_ARCHIVE = ('if [ $(ls "{folder}" | wc -l) -ge {most} ]; then touch "{folder}/{full}"; '
+            'else ln -f "%p" "{folder}/%f" || cp "%p" "{folder}/%f"; fi')
+_TOO_EARLY = "recovery ended before configured recovery target was reached"
 _TLS = "ssl = on\nssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\n"
 # rds_superuser's roles as RDS grants them; those that a major version does not have are left out.
 _ROLES = ("pg_monitor", "pg_signal_backend", "pg_checkpoint", "pg_read_all_data", "pg_write_all_data",
@@ -51,17 +68,17 @@ def identifier(text):
     return '"' + text.replace('"', '""') + '"'
 
 
-def free_address():
-    """A random loopback address whose port 5432 nobody listens on (another cloud, or a server on 0.0.0.0)."""
+def free_address(port=PORT):
+    """A random loopback address whose port nobody listens on (another cloud, or a server on 0.0.0.0)."""
     for _ in range(200):
         address = f"127.{random.randint(16, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
         with socket.socket() as probe:
             try:
-                probe.bind((address, PORT))
+                probe.bind((address, port))
                 return address
             except OSError:
                 continue
-    raise RuntimeError("no loopback address with a free port 5432: does a server listen on 0.0.0.0:5432?")
+    raise RuntimeError("no loopback address with a free port: does a server listen on 0.0.0.0:5432?")
 
 
 class Place:
@@ -70,7 +87,7 @@ class Place:
     def __init__(self, root, bin_folders, authority, log):
         self.root, self._found, self.authority, self.log = root, bin_folders, authority, log
         self.admin_password = secrets.token_urlsafe(18)
-        for name in ("data", "snapshots", "logs", "templates"):
+        for name in ("data", "snapshots", "backups", "logs", "templates"):
             os.makedirs(os.path.join(root, name), mode=0o700, exist_ok=True)
             self.give(os.path.join(root, name))
 
@@ -119,9 +136,11 @@ class Place:
 class Server:
     """A PostgreSQL server with its own address; never copied (moto copies what holds it)."""
 
-    def __init__(self, place, name, major):
+    def __init__(self, place, name, major, port=PORT):
         self.place, self.major = place, major
-        self.address, self.port = free_address(), PORT
+        self.address, self.port = free_address(port), port
+        # Of its parameter group; the folder that takes finished log segments, or None; of a recovery, while it lasts.
+        self.settings, self.archive, self._recovery = {}, None, ""
         unique = f"{name}-{secrets.token_hex(4)}"
         self.folder = os.path.join(place.root, "data", unique)
         self.log = os.path.join(place.root, "logs", unique + ".log")
@@ -148,8 +167,9 @@ class Server:
                       environment={"PATH": "/usr/bin:/bin"})
 
     def create(self, master, password, database):
-        """A new server with this master user, and this database if it is not None."""
-        self._clone(self.place.template(self.major))
+        """A new server with this master user, and this database if it is not None; returns the data it began with."""
+        template = self.place.template(self.major)
+        self._clone(template)
         self.start()
         name = identifier(master)
         present = set(self.sql("select rolname from pg_roles").split())
@@ -162,11 +182,54 @@ class Server:
         self.sql("create database rdsadmin owner rdsadmin; revoke connect on database rdsadmin from public", split=True)
         if database and database != "postgres":
             self.sql(f"create database {identifier(database)} owner {name}")
+        return template
 
     def restore(self, source):
         """A new server from a base backup."""
         self._clone(source)
         self.start()
+
+    def recover(self, source, archive, until):
+        """A new server from a base backup and archived log: as of a time (with its time zone), or of all if None."""
+        command = f'cp "{archive}/%f" "%p"'
+        self._clone(source)
+        self._recovery = _RECOVERY.format(command=quoted(command)) + (
+            f"recovery_target_time = {quoted(until)}\n" if until else "")
+        signal_file = os.path.join(self.folder, "recovery.signal")
+        with open(signal_file, "w", encoding="utf-8"):
+            self.place.give(signal_file)
+        try:
+            self.start(_RECOVERY_SECONDS)
+        except RuntimeError as error:
+            # PostgreSQL takes it for a mistake when nothing was committed after that time; RDS does not.
+            if until is None or _TOO_EARLY not in str(error):
+                raise
+            shutil.rmtree(self.folder)
+            self.recover(source, archive, None)
+        self._recovery = ""
+        self.reload()
+
+    def bin(self):
+        """The folder of its programs."""
+        return self.place.bin(self.major)
+
+    def reload(self):
+        """Write the settings again and have the server read them."""
+        self._configure()
+        if self.running():
+            self.process.send_signal(signal.SIGHUP)
+
+    def archive_now(self):
+        """Finish the current log segment and wait until all finished ones are in the archive."""
+        if self.archive is None:
+            raise ValueError("the instance has no automated backups")
+        self.sql("select pg_logical_emit_message(false, 'lifeboat', '')")     # an idle server would not switch
+        segment = self.sql("select pg_walfile_name(pg_switch_wal())").strip()
+        deadline = time.monotonic() + _ARCHIVED_SECONDS
+        while not any(os.path.exists(os.path.join(self.archive, name)) for name in (segment, FULL)):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the log segment {segment} does not reach the archive")
+            time.sleep(0.02)
 
     def sql(self, text, database="postgres", split=False):
         """Run SQL as the superuser; `split`: each statement in its own transaction."""
@@ -181,9 +244,13 @@ class Server:
 
     def _configure(self):
         tls = self.tls()
+        archive = _ARCHIVE.format(folder=self.archive, most=_ARCHIVED_MAX, full=FULL) if self.archive else "true"
+        own = "".join(f"{name} = {quoted(str(value))}\n" for name, value in self.settings.items())
+        settings = (_SETTINGS.format(address=self.address, port=self.port) + own + self._recovery
+                    + f"archive_command = {quoted(archive)}\n")
         line = "hostssl" if tls else "host"
         files = {
-            "instance.conf": _SETTINGS.format(address=self.address, port=self.port) + (_TLS if tls else ""),
+            "instance.conf": settings + (_TLS if tls else ""),
             # RDS rejects everyone but itself from `rdsadmin`, also the master user.
             "pg_hba.conf": "host all rdsadmin 127.0.0.0/8 scram-sha-256\n"
                            "host replication rdsadmin 127.0.0.0/8 scram-sha-256\n"
@@ -200,17 +267,17 @@ class Server:
             os.chmod(path, 0o600)
             self.place.give(path)
 
-    def start(self):
+    def start(self, seconds=_START_SECONDS):
         """Start and wait until the server accepts connections; raises `RuntimeError` with its log."""
         if not self._port_is_free():        # someone took it while the server was stopped
-            self.address = free_address()
+            self.address = free_address(self.port)
         self._configure()
         with open(self.log, "ab") as log:
             self.process = processes.spawn(
                 [os.path.join(self.place.bin(self.major), "postgres"), "-D", self.folder],
                 death_signal=signal.SIGQUIT, user=binaries.server_user(), cwd="/", stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"})
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + seconds
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 with open(self.log, encoding="utf-8", errors="replace") as log:

@@ -13,7 +13,8 @@ import subprocess
 from moto.rds import models
 from moto.rds.exceptions import RDSClientError
 
-from . import postgres, processes, rds_events, rds_keys, rds_posture, rds_settings, rds_snapshots, rds_work
+from . import (postgres, processes, rds_backups, rds_changes, rds_groups, rds_keys, rds_posture, rds_restores, rds_settings,
+               rds_snapshots)
 
 _DEFAULT_MAJOR = 17
 _place = None
@@ -39,17 +40,8 @@ def _engine(arguments):
     return major
 
 
-def _check_password(password):
-    if password is not None and not 8 <= len(password) <= 128:
-        raise RDSClientError("InvalidParameterValue", "The parameter MasterUserPassword is not a valid password "
-                             "because it is shorter than 8 characters.")
-
-
-def _background(instance, work, then):
-    rds_work.background(_place.log, (instance,), instance.db_instance_identifier, work, then)
-
-
-class PlaneBackend(rds_snapshots.Snapshots, models.RDSBackend):
+class PlaneBackend(rds_snapshots.Snapshots, rds_restores.Restores, rds_changes.Changes, rds_backups.Backups,
+                   rds_groups.Groups, models.RDSBackend):
     """moto's RDS backend with servers behind its instances."""
 
     def __init__(self, region_name, account_id):
@@ -57,32 +49,64 @@ class PlaneBackend(rds_snapshots.Snapshots, models.RDSBackend):
         self.settings, self.place = rds_settings.Settings(), _place
 
     def create_db_instance(self, db_kwargs):
-        source = db_kwargs.pop("_restored_from", None)
+        """A new instance; `_make` is how a restore fills its server, `_release` what it does in the end."""
+        db_kwargs["db_instance_identifier"] = db_kwargs["db_instance_identifier"].lower()
+        with rds_snapshots.lock:        # of two that ask for the same name at the same time, one is refused
+            return self._create(db_kwargs)
+
+    def _create(self, db_kwargs):
+        make, release = db_kwargs.pop("_make", None), db_kwargs.pop("_release", None)
         major = _engine(db_kwargs)
-        if source is None:
-            _check_password(db_kwargs.get("master_user_password"))
+        if make is None:
+            rds_changes.check_password(db_kwargs.get("master_user_password"))
             self._choose_key(db_kwargs)
         if len(self.databases) >= self.settings.instance_quota:
             raise RDSClientError("InstanceQuotaExceeded", "DB Instance quota exceeded")
+        self.check_parameter_group(db_kwargs.get("db_parameter_group_name"), major)
         db_kwargs.setdefault("ca_certificate_identifier", rds_posture.CERTIFICATE_AUTHORITY)
+        self.network(db_kwargs)
         instance = super().create_db_instance(db_kwargs)
-        server = postgres.Server(_place, f"{self.account_id}-{instance.db_instance_identifier}", major)
+        port = int(db_kwargs.get("port") or postgres.PORT)
+        server = postgres.Server(_place, f"{self.account_id}-{instance.db_instance_identifier}", major, port)
         instance.server, instance.worker, instance.status = server, None, "creating"
-        instance.posture = {}
-        instance.port = postgres.PORT
+        instance.posture, instance.pending_modified_values, instance.parameter_status = {}, {}, "in-sync"
+        instance.subnet_group_name = db_kwargs["db_subnet_group_name"]
+        instance.port = port
         instance.dbi_resource_id = "db-" + secrets.token_hex(13).upper()
-
-        def work():
-            if source is None:
-                server.create(instance.master_username, instance._master_user_password, instance.db_name)
-            else:
-                try:
-                    server.restore(source)
-                finally:
-                    rds_snapshots.release(source)
-
-        _background(instance, work, lambda failed: self._became(instance, failed, "created"))
+        server.settings = self.settings_of(instance)
+        fails = self.settings.take("fail_next_restores") if make else False
+        self.background(instance, lambda: self._fill(instance, make, release, fails),
+                        lambda failed: self._filled(instance, failed or fails, make is not None))
         return instance
+
+    def _fill(self, instance, make, release, fails):
+        """Give a new instance its data, and its first backup."""
+        server = instance.server
+        try:
+            if fails:
+                return
+            backup = self.start_backup(instance) if instance.backup_retention_period else None
+            if make is not None:
+                make(server, backup)
+            else:
+                base = server.create(instance.master_username, instance._master_user_password, instance.db_name)
+                if backup is not None:
+                    backup.begin(base)
+        finally:
+            if release is not None:
+                release()
+            if make is not None:
+                self.settings.restores_gate.wait()
+        if backup is not None:
+            instance.status = "backing-up"
+            if backup.base is None:
+                backup.begin_anew()
+
+    def _filled(self, instance, failed, restored):
+        if failed and restored:
+            instance.status = self.settings.failed_restore_status
+        elif instance.status != "deleting":
+            self.became(instance, failed, "created")
 
     def _choose_key(self, arguments):
         """An encrypted instance has a key: the one that is named, else the account's default key for RDS."""
@@ -90,12 +114,6 @@ class PlaneBackend(rds_snapshots.Snapshots, models.RDSBackend):
             key_id = arguments.get("kms_key_id")
             arguments["kms_key_id"] = (rds_keys.usable(self.account_id, self.region_name, key_id) if key_id
                                        else rds_keys.default(self.account_id, self.region_name)["Arn"])
-
-    @staticmethod
-    def _became(instance, failed, event, status="available"):
-        instance.status = "failed" if failed else status
-        if not failed:
-            rds_events.emit_of_instance(event, instance)
 
     def create_auto_snapshot(self, *_):
         """Automated backups are not modelled (gaps.py)."""
@@ -105,57 +123,6 @@ class PlaneBackend(rds_snapshots.Snapshots, models.RDSBackend):
         if ":snapshot:" in arn:
             self.own(arn)       # RDS says so when there is none
         return super().add_tags_to_resource(arn, tags)
-
-    def restore_db_instance_to_point_in_time(self, *_):
-        raise RDSClientError("InvalidParameterCombination", "The local cloud keeps no WAL archive: "
-                             "restore to a point in time is not supported.")
-
-    def modify_db_instance(self, db_instance_identifier, db_kwargs):
-        password = db_kwargs.get("master_user_password")
-        _check_password(password)
-        instance = super().modify_db_instance(db_instance_identifier, db_kwargs)
-        if password:
-            instance.status = "resetting-master-credentials"
-            _background(instance, lambda: instance.server.set_password(instance.master_username, password),
-                        lambda failed: self._became(instance, failed, "password reset"))
-        return instance
-
-    def reboot_db_instance(self, db_instance_identifier):
-        instance = super().reboot_db_instance(db_instance_identifier)
-        instance.status = "rebooting"
-
-        def work():
-            instance.server.stop()
-            instance.server.start()
-
-        _background(instance, work, lambda failed: self._became(instance, failed, "restarted"))
-        return instance
-
-    def stop_db_instance(self, *args, **kwargs):
-        instance = super().stop_db_instance(*args, **kwargs)
-        instance.status = "stopping"
-        _background(instance, instance.server.stop,
-                    lambda failed: self._became(instance, failed, "stopped", "stopped"))
-        return instance
-
-    def start_db_instance(self, *args, **kwargs):
-        instance = super().start_db_instance(*args, **kwargs)
-        instance.status = "starting"
-        _background(instance, instance.server.start, lambda failed: self._became(instance, failed, "started"))
-        return instance
-
-    def delete_db_instance(self, *args, **kwargs):
-        instance = super().delete_db_instance(*args, **kwargs)
-        name = instance.db_instance_identifier
-        self.databases[name] = instance     # stays visible as `deleting` until it is really gone
-
-        def then(_failed):
-            if self.databases.get(name) is instance:
-                self.databases.pop(name)
-            rds_events.emit_of_instance("deleted", instance)
-
-        _background(instance, instance.server.remove, then)
-        return instance
 
     def drop_everything(self):
         """Stop all servers and forget all instances and snapshots of this account and region."""
@@ -171,6 +138,7 @@ class PlaneBackend(rds_snapshots.Snapshots, models.RDSBackend):
             if snapshot.worker is not None:
                 snapshot.worker.join()
             rds_snapshots.release(snapshot.data)
+        self.drop_backups()
         self.reset()
 
 
@@ -192,6 +160,8 @@ def install(place):
     models.DBInstance.endpoint = property(_endpoint)
     models.DBSnapshot.snapshot_create_time = property(rds_snapshots.create_time)
     rds_posture.install()
+    rds_groups.install()
+    rds_backups.install()
     PlaneBackend.__module__ = "moto.rds.models"      # moto finds its urls by the backend's module name
     models.rds_backends.backend = PlaneBackend
 
@@ -212,9 +182,20 @@ def tags(account, region, kind, name):
         found = models.rds_backends[account][region] if account in models.rds_backends else None
     except KeyError:        # no such region
         found = None
-    stores = {"db": "databases", "snapshot": "database_snapshots"}
+    stores = {"db": "databases", "snapshot": "database_snapshots", "pg": "db_parameter_groups", "subgrp": "subnet_groups"}
     one = getattr(found, stores[kind]).get(name) if found and kind in stores else None
     return one.tags if one else []
+
+
+def engine_version(account, region, source):
+    """The version of a snapshot or an instance by name or ARN; None if there is no such thing here."""
+    found = backend(account, region)
+    one = found.database_snapshots.get(source) or found.databases.get(source.rsplit(":", 1)[-1])
+    try:
+        one = one or found.visible(source)
+    except RDSClientError:
+        return None
+    return getattr(one, "engine_version", None) or one.database.engine_version
 
 
 def instance(account, region, name):

@@ -3,12 +3,9 @@
 import datetime
 
 from moto.core.responses import ActionResult
-from moto.core.utils import utcnow
 from moto.rds import models, responses
 from moto.rds.exceptions import RDSClientError
 
-# RDS ships the log every five minutes.
-_RESTORABLE_LAG = datetime.timedelta(minutes=3)
 _CERTIFICATE_DAYS = 365
 CERTIFICATE_AUTHORITY = "rds-ca-rsa2048-g1"
 _PAGE_DEFAULT, _PAGE_MIN, _PAGE_MAX = 100, 20, 100
@@ -18,19 +15,13 @@ def _posture(instance):
     return getattr(instance, "posture", {})
 
 
-def _latest_restorable_time(instance):
-    if not instance.backup_retention_period:
-        return None
-    return _posture(instance).get("latest_restorable_time") or utcnow() - _RESTORABLE_LAG
-
-
 def _certificate_details(instance):
     till = instance.created + datetime.timedelta(days=_CERTIFICATE_DAYS)
     return {"CAIdentifier": instance.ca_certificate_identifier,
             "ValidTill": _posture(instance).get("certificate_valid_till") or till}
 
 
-def _paged(response, name, items):
+def paged(response, name, items):
     """One page of these, with the marker of the next."""
     size = int(response.params.get("MaxRecords") or _PAGE_DEFAULT)
     if not _PAGE_MIN <= size <= _PAGE_MAX:
@@ -41,21 +32,22 @@ def _paged(response, name, items):
     return ActionResult({name: items[first:first + size], "Marker": marker})
 
 
-def _filters(response):
+def filters(response):
+    """The filters of a request: values by name."""
     return {one["Name"]: one["Values"] for one in response.params.get("Filters", [])}
 
 
 def _describe_db_snapshots(self):
     given = self.params.get
     found = self.backend.describe_db_snapshots(
-        given("DBInstanceIdentifier"), given("DBSnapshotIdentifier"), given("SnapshotType"), _filters(self),
+        given("DBInstanceIdentifier"), given("DBSnapshotIdentifier"), given("SnapshotType"), filters(self),
         include_shared=bool(given("IncludeShared")), dbi_resource_id=given("DbiResourceId"))
-    return _paged(self, "DBSnapshots", found)
+    return paged(self, "DBSnapshots", found)
 
 
 def _describe_db_instances(self):
-    found = self.backend.describe_db_instances(self.params.get("DBInstanceIdentifier"), filters=_filters(self))
-    return _paged(self, "DBInstances", sorted(found, key=lambda one: one.db_instance_identifier))
+    found = self.backend.describe_db_instances(self.params.get("DBInstanceIdentifier"), filters=filters(self))
+    return paged(self, "DBInstances", sorted(found, key=lambda one: one.db_instance_identifier))
 
 
 def _describe_account_attributes(self):
@@ -77,7 +69,7 @@ def _describe_pending_maintenance_actions(self):
             shown.append({"ResourceIdentifier": instance.arn, "PendingMaintenanceActionDetails": [
                 {name: _moment(value) if name.endswith("Date") else value for name, value in action.items()}
                 for action in actions]})
-    return _paged(self, "PendingMaintenanceActions", shown)
+    return paged(self, "PendingMaintenanceActions", shown)
 
 
 def _moment(text):
@@ -87,7 +79,6 @@ def _moment(text):
 
 def install():
     """Put these into moto's instances and answers."""
-    models.DBInstance.latest_restorable_time = property(_latest_restorable_time)
     models.DBInstance.certificate_details = property(_certificate_details)
     for function in (_describe_db_snapshots, _describe_db_instances, _describe_account_attributes,
                      _describe_pending_maintenance_actions):

@@ -14,10 +14,15 @@ _PARAMETERS = {
     "DBSubnetGroupName": "subgrp", "DBParameterGroupName": "pg", "OptionGroupName": "og",
 }
 # A list call is checked on all instances (or snapshots) of the account.
-_LISTS = {"DescribeDBInstances": "db", "DescribeDBSnapshots": "snapshot", "DescribePendingMaintenanceActions": "db"}
+_LISTS = {"DescribeDBInstances": "db", "DescribeDBSnapshots": "snapshot", "DescribePendingMaintenanceActions": "db",
+          "DescribeDBInstanceAutomatedBackups": "auto-backup", "DescribeDBParameterGroups": "pg",
+          "DescribeDBSubnetGroups": "subgrp"}
+# These are authorised on a group of each sort, the default one if none is named.
+_WITH_GROUPS = ("CreateDBInstance", "RestoreDBInstanceFromDBSnapshot", "RestoreDBInstanceToPointInTime")
 # Action: the parameter that names what it creates.
 _CREATES = {"CreateDBSnapshot": "DBSnapshotIdentifier", "CopyDBSnapshot": "TargetDBSnapshotIdentifier",
-            "CreateDBInstance": "DBInstanceIdentifier", "RestoreDBInstanceFromDBSnapshot": "DBInstanceIdentifier"}
+            "CreateDBInstance": "DBInstanceIdentifier", "RestoreDBInstanceFromDBSnapshot": "DBInstanceIdentifier",
+            "RestoreDBInstanceToPointInTime": "TargetDBInstanceIdentifier"}
 
 
 def named(request, region, account):
@@ -29,7 +34,22 @@ def named(request, region, account):
     kind = _LISTS.get(request.parameter("Action") or "")
     if kind and not any(f":{kind}:" in arn for arn in found):
         found.append(f"arn:aws:rds:{region}:{account}:{kind}:*")
+    if request.parameter("Action") in _WITH_GROUPS:
+        found += [_arn(region, account, kind, name) for kind, name in _default_groups(request, region, account)]
     return found or ["*"]
+
+
+def _default_groups(request, region, account):
+    """Kind and name of the groups that a new instance gets because the request names none."""
+    plane = rds_front.loaded()
+    source = request.parameter("DBSnapshotIdentifier") or request.parameter("SourceDBInstanceIdentifier")
+    version = request.parameter("EngineVersion") or (plane and source and plane.engine_version(account, region, source))
+    major = (version or "*").split(".")[0]
+    for parameter, kind, name in (("OptionGroupName", "og", f"default:postgres-{major}"),
+                                  ("DBParameterGroupName", "pg", f"default.postgres{major}"),
+                                  ("DBSubnetGroupName", "subgrp", "default")):
+        if not request.parameter(parameter):
+            yield kind, name
 
 
 def _arn(region, account, kind, value):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import signal
 import threading
 
 from . import errors
@@ -22,9 +23,15 @@ class Settings:
     copies_in_progress_max: int = 20
     fail_next_snapshots: int = 0
     fail_next_copies: int = 0
+    fail_next_restores: int = 0
+    # What a restore that fails ends as: `incompatible-restore`, `failed`, `incompatible-network`.
+    failed_restore_status: str = "incompatible-restore"
     # Closed: what is under way stays `creating`.
     snapshots_gate: threading.Event = dataclasses.field(default_factory=_open_gate)
     copies_gate: threading.Event = dataclasses.field(default_factory=_open_gate)
+    restores_gate: threading.Event = dataclasses.field(default_factory=_open_gate)
+    # Closed: what is deleted stays `deleting`.
+    deletes_gate: threading.Event = dataclasses.field(default_factory=_open_gate)
 
     def take(self, name):
         """Whether the next one is to fail; counts down."""
@@ -34,17 +41,21 @@ class Settings:
 
     def open(self):
         """Let everything that is under way end."""
-        self.snapshots_gate.set()
-        self.copies_gate.set()
+        for field in _GATES.values():
+            getattr(self, field).set()
 
 
 _NUMBERS = {"snapshotQuota": "snapshot_quota", "instanceQuota": "instance_quota",
             "copiesInProgressMax": "copies_in_progress_max", "failNextSnapshots": "fail_next_snapshots",
-            "failNextCopies": "fail_next_copies"}
-_GATES = {"holdSnapshots": "snapshots_gate", "holdCopies": "copies_gate"}
+            "failNextCopies": "fail_next_copies", "failNextRestores": "fail_next_restores"}
+_GATES = {"holdSnapshots": "snapshots_gate", "holdCopies": "copies_gate", "holdRestores": "restores_gate",
+          "holdDeletes": "deletes_gate"}
 _INSTANCE = {"status": "status", "backupRetentionPeriod": "backup_retention_period",
              "storageEncrypted": "storage_encrypted", "kmsKeyId": "kms_key_id", "multiAZ": "multi_az",
              "deletionProtection": "deletion_protection", "publiclyAccessible": "publicly_accessible"}
+# Done to the server behind the instance, whose state in RDS stays as it is.
+_SERVER = {"stopServer": lambda server: server.stop(), "killServer": lambda server: server.stop(signal.SIGQUIT),
+           "startServer": lambda server: server.start(), "archiveNow": lambda server: server.archive_now()}
 _POSTURE = {"latestRestorableTime": "latest_restorable_time", "certificateValidTill": "certificate_valid_till",
             "pendingMaintenance": "pending_maintenance"}
 _SNAPSHOT = {"status": "status", "createdAt": "created", "percentProgress": "percent_progress",
@@ -71,6 +82,8 @@ def _set_region(settings, wanted):
     for name, value in wanted.items():
         if name in _NUMBERS:
             setattr(settings, _NUMBERS[name], int(value))
+        elif name == "failedRestoreStatus":
+            settings.failed_restore_status = value
         elif name in _GATES:
             gate = getattr(settings, _GATES[name])
             gate.clear() if value else gate.set()
@@ -80,7 +93,10 @@ def _set_region(settings, wanted):
 
 def _set_instance(instance, wanted):
     for name, value in wanted.items():
-        if name in _INSTANCE:
+        if name in _SERVER:
+            if value:
+                _SERVER[name](instance.server)
+        elif name in _INSTANCE:
             setattr(instance, _INSTANCE[name], value)
         elif name in _POSTURE:
             instance.posture[_POSTURE[name]] = _time(value) if name in _TIMES else value

@@ -5,7 +5,6 @@ wherever that one is.
 """
 
 import collections
-import copy
 import os
 import re
 import secrets
@@ -24,23 +23,19 @@ _SHARED_ACCOUNTS_MAX = 20
 _TAGS_MAX = 50
 # Pattern of tag keys and values in the API reference of RDS's type Tag.
 _TAG_TEXT = re.compile(r"[\w\s.:/=+\-@]*")
-# Of a restored instance that RDS does not take from the snapshot, but from the request or its defaults.
-_NOT_RESTORED = ("backend", "db_parameter_group_name", "vpc_security_group_ids", "max_allocated_storage", "worker",
-                 "server", "availability_zone", "db_subnet_group_name", "deletion_protection", "multi_az",
-                 "publicly_accessible", "posture")
-_lock = threading.RLock()
+lock = threading.RLock()
 _holders = collections.Counter()
 
 
 def hold(folder):
     """One more refers to this folder of data."""
-    with _lock:
+    with lock:
         _holders[folder] += 1
 
 
 def release(folder):
     """One less refers to it: removed with the last one."""
-    with _lock:
+    with lock:
         _holders[folder] -= 1
         if _holders[folder] <= 0:
             del _holders[folder]
@@ -80,7 +75,7 @@ class Snapshots:
     def create_db_snapshot(self, db_instance_identifier, db_snapshot_identifier, snapshot_type="manual", tags=None,
                            original_created_at=None, kms_key_id=None):
         check_tags(tags)
-        with _lock:
+        with lock:
             instance = self.databases.get(db_instance_identifier)
             if instance is None:
                 raise exceptions.DBInstanceNotFoundError(db_instance_identifier)
@@ -118,7 +113,7 @@ class Snapshots:
         source = self.visible(source_db_snapshot_identifier)
         remote = source.region != self.region_name
         foreign = source.account_id != self.account_id
-        with _lock:
+        with lock:
             if target_db_snapshot_identifier in self.database_snapshots:
                 raise exceptions.DBSnapshotAlreadyExistsError(target_db_snapshot_identifier)
             if source.status != "available":
@@ -169,7 +164,7 @@ class Snapshots:
 
     def manual_snapshots(self):
         """How many count against the quota."""
-        with _lock:
+        with lock:
             return sum(one.snapshot_type == "manual" for one in self.database_snapshots.values())
 
     def _check_quota(self):
@@ -208,7 +203,7 @@ class Snapshots:
     def describe_db_snapshots(self, db_instance_identifier, db_snapshot_identifier=None, snapshot_type=None, filters=None,
                               include_shared=False, dbi_resource_id=None):
         filters = dict(filters or {})
-        with _lock:
+        with lock:
             if db_snapshot_identifier:
                 found = self.visible(db_snapshot_identifier)
                 if found.region != self.region_name:
@@ -236,7 +231,7 @@ class Snapshots:
                 if self.account_id in one.attributes["restore"]]
 
     def delete_db_snapshot(self, db_snapshot_identifier):
-        with _lock:
+        with lock:
             snapshot = self.own(db_snapshot_identifier)
             if snapshot.status not in ("available", "failed"):
                 raise RDSClientError("InvalidDBSnapshotStateFault", f"The snapshot {db_snapshot_identifier} is "
@@ -247,44 +242,13 @@ class Snapshots:
         rds_events.emit("deleted", snapshot)
         return snapshot
 
-    def restore_db_instance_from_db_snapshot(self, from_snapshot_id, overrides):
-        with _lock:
-            snapshot = self.visible(from_snapshot_id)
-            if snapshot.region != self.region_name:
-                raise exceptions.DBSnapshotNotFoundFault(from_snapshot_id)
-            if snapshot.status != "available":
-                raise RDSClientError("InvalidDBSnapshotStateFault", f"The snapshot is {snapshot.status}.")
-            if snapshot.account_id != self.account_id and snapshot.encrypted:
-                raise RDSClientError("InvalidDBSnapshotStateFault", "A snapshot that is shared and encrypted cannot be "
-                                     "restored: restore a copy of it.")
-            if overrides["db_instance_identifier"] in self.databases:
-                raise exceptions.DBInstanceAlreadyExists()
-            hold(snapshot.data)
-        try:
-            made = {key.removeprefix("_"): copy.copy(value) for key, value in snapshot.database.__dict__.items()
-                    if key.removeprefix("_") not in _NOT_RESTORED}
-            if not snapshot.database.option_group_supplied:
-                made.pop("option_group_name", None)
-            if int(overrides.get("allocated_storage") or snapshot.allocated_storage) < snapshot.allocated_storage:
-                raise RDSClientError("InvalidParameterValue", "The allocated storage size can't be less than the source "
-                                     "snapshot or backup size.")
-            made |= {key: value for key, value in overrides.items() if value}
-            made |= {"kms_key_id": snapshot.kms_key_id, "storage_encrypted": snapshot.encrypted,
-                     "_restored_from": snapshot.data}
-            instance = self.create_db_instance(made)
-        except BaseException:
-            release(snapshot.data)
-            raise
-        rds_events.emit("restored", snapshot, name=snapshot.db_snapshot_identifier)
-        return instance
-
     def describe_db_snapshot_attributes(self, db_snapshot_identifier):
         return self.own(db_snapshot_identifier).attributes
 
     def modify_db_snapshot_attribute(self, db_snapshot_identifier, attribute_name, values_to_add=None,
                                      values_to_remove=None):
         add, remove = list(values_to_add or []), list(values_to_remove or [])
-        with _lock:
+        with lock:
             snapshot = self.own(db_snapshot_identifier)
             if attribute_name != "restore":
                 raise RDSClientError("InvalidParameterValue", f"Invalid snapshot attribute {attribute_name}")

@@ -23,7 +23,9 @@ def _ssm(request, region, account):
         return []
     if not isinstance(data, dict) or "ResourceType" in data:
         return []
-    names = data.get("Names", [data["Name"]] if "Name" in data else None)
+    # GetParametersByPath is authorised on the path itself.
+    one = data.get("Name", data.get("Path"))
+    names = data.get("Names", [one] if one is not None else None)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return []
     return [_parameter(name, region, account) for name in names]
@@ -32,5 +34,5 @@ def _ssm(request, region, account):
 def _parameter(name, region, account):
     if name.startswith("arn:"):
         return name
-    plain = name.split(":")[0].lstrip("/")      # a selector (version or label) is no part of the resource
+    plain = name.split(":")[0].strip("/")      # a selector (version or label) is no part of the resource
     return f"arn:aws:ssm:{region}:{account}:parameter/{plain}"

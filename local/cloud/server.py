@@ -77,7 +77,7 @@ def serve(arguments, folder, alive):
     place = postgres.Place(root, binaries.find(arguments.postgres), authority, log)
     from . import assembly
 
-    application = assembly.build(place, arguments.functions, endpoint)
+    application = assembly.build(place, arguments.functions, endpoint, arguments.time_scale)
     ready = {"ready": True, "endpoint": endpoint, "pid": os.getppid(), "caFile": authority.file}
 
     def say_ready():

@@ -29,6 +29,8 @@ pub const OTHER_REGION: &str = "eu-west-1";
 const READY_SECONDS_MAX: u64 = 60;
 const END_SECONDS_MAX: u64 = 30;
 const START_ATTEMPTS_MAX: usize = 3;
+/// Step Functions' waits and pauses between retries take this part of their time: a wait of 30 seconds takes 0.3.
+const STATES_TIME_SCALE: &str = "0.01";
 
 /// How to start a cloud.
 #[derive(Clone, Debug)]
@@ -75,6 +77,18 @@ impl Deployed {
     pub fn output(&self, name: &str) -> Result<&str, Failure> {
         self.outputs.get(name).map(String::as_str).ok_or_else(|| failed(format!("the stack has no output {name}")))
     }
+}
+
+/// The default network of an account, as every new AWS account has one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// The VPC.
+    pub vpc_id: String,
+    /// Its subnets.
+    pub subnet_ids: Vec<String>,
+    /// Its default security group.
+    pub security_group_id: String,
 }
 
 /// A call that somebody made, as IAM saw it.
@@ -244,6 +258,14 @@ impl Cloud {
         Ok(Credentials::new(found.access_key_id, found.secret_access_key, Some(found.session_token), None, "role"))
     }
 
+    /// The default network of an account.
+    ///
+    /// # Errors
+    /// When the cloud does not answer.
+    pub async fn network(&self, account: &str) -> Result<Network, Failure> {
+        self.get("network", &[("account", account)]).await.context("ask for the network")
+    }
+
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Failure> {
         let url = reqwest::Url::parse_with_params(&format!("{}/_lifeboat/{path}", self.endpoint), query).attempt("ask the local cloud")?;
         answer(self.http.get(url)).await
@@ -280,7 +302,7 @@ fn start_blocking(options: &Options) -> Result<Cloud, Failure> {
     let folder = tempfile::Builder::new().prefix("lifeboat-").tempdir().context("make a working folder")?.keep();
     let mut command = process::command(&options.python);
     command.current_dir(checkout().join("local")).env_clear().args(["-m", "cloud", "--port", &port.to_string(), "--folder"]).arg(&folder);
-    command.arg("--functions").arg(&options.functions);
+    command.arg("--functions").arg(&options.functions).args(["--time-scale", STATES_TIME_SCALE]);
     for (major, bin_folder) in &options.postgres {
         command.arg("--postgres").arg(format!("{major}={}", bin_folder.display()));
     }

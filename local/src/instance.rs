@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_kms::Client as Kms;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::failure::{Context, Failure};
 
 use crate::attempt::failed;
@@ -18,6 +18,8 @@ const BACKUP_RETENTION_DAYS: i32 = 7;
 const AVAILABLE_SECONDS_MAX: u64 = 120;
 /// The SDK's own waiter asks every 30 seconds; a local instance is there in one.
 const POLL: Duration = Duration::from_millis(100);
+/// The states of an instance that will never be available.
+const FAILURES: [&str; 3] = ["failed", "incompatible-restore", "incompatible-network"];
 
 /// A running instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub struct Instance {
     pub ca_file: PathBuf,
     /// Folder of `psql`, `pg_dump`, `pg_restore` of its major.
     pub bin_folder: PathBuf,
+    /// Its data folder, for a test that damages it while the server is stopped ([`Cloud::stop_server`]).
+    pub folder: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +55,7 @@ struct Shown {
     host: String,
     port: u16,
     bin_folder: PathBuf,
+    folder: PathBuf,
     tls: bool,
 }
 
@@ -84,12 +89,25 @@ impl Cloud {
             let status = answer.db_instances().first().and_then(|instance| instance.db_instance_status.clone()).unwrap_or_default();
             match status.as_str() {
                 "available" => break,
-                "failed" => return Err(failed(format!("the instance {id} failed; see {}", self.folder.join("cloud.log").display()))),
+                status if FAILURES.contains(&status) => {
+                    return Err(failed(format!("the instance {id} is {status}; see {}", self.folder.join("cloud.log").display())));
+                }
                 _ if Instant::now() > deadline => return Err(failed(format!("the instance {id} is still {status}"))),
                 _ => tokio::time::sleep(POLL).await,
             }
         }
         self.instance(account, region, id).await
+    }
+
+    /// Ids of an account's instances but for one: what drills left, where nothing else makes any.
+    ///
+    /// # Errors
+    /// When RDS does not answer.
+    pub async fn scratch_instances(&self, account: &str, but: &str) -> Result<Vec<String>, Failure> {
+        let rds = aws_sdk_rds::Client::new(&self.sdk_config(account));
+        let answer = rds.describe_db_instances().send().await.map_err(|error| shared::aws::failure(error).context("list instances"))?;
+        let ids = answer.db_instances().iter().filter_map(|instance| instance.db_instance_identifier().map(str::to_owned));
+        Ok(ids.filter(|id| id != but).collect())
     }
 
     /// Waits until a snapshot is available.
@@ -123,6 +141,30 @@ impl Cloud {
         self.post("rds", &request).await.context("set RDS")
     }
 
+    /// Stops the server behind an instance, cleanly, so that its files can be looked at and damaged. RDS knows nothing of it.
+    ///
+    /// # Errors
+    /// When there is no such instance.
+    pub async fn stop_server(&self, account: &str, region: &str, id: &str) -> Result<(), Failure> {
+        self.set_rds(account, region, &json!({"instance": id, "stopServer": true})).await.map(|_| ())
+    }
+
+    /// Starts it again, at the same address.
+    ///
+    /// # Errors
+    /// When it does not come up; the message has the end of its log.
+    pub async fn start_server(&self, account: &str, region: &str, id: &str) -> Result<(), Failure> {
+        self.set_rds(account, region, &json!({"instance": id, "startServer": true})).await.map(|_| ())
+    }
+
+    /// Brings the log that an instance has written so far into its automated backup: its latest restorable time is then now.
+    ///
+    /// # Errors
+    /// When it has no automated backups.
+    pub async fn archive_now(&self, account: &str, region: &str, id: &str) -> Result<(), Failure> {
+        self.set_rds(account, region, &json!({"instance": id, "archiveNow": true})).await.map(|_| ())
+    }
+
     /// The ARN of the customer managed key that the instances of an account are encrypted with, made when it is first asked for.
     ///
     /// # Errors
@@ -153,6 +195,7 @@ impl Cloud {
             tls: shown.tls,
             ca_file: self.ca_file.clone(),
             bin_folder: shown.bin_folder,
+            folder: shown.folder,
         })
     }
 }

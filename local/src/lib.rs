@@ -8,6 +8,7 @@ pub mod cli;
 pub mod cloud;
 pub mod database;
 pub mod demo;
+pub mod execution;
 pub mod host;
 mod http;
 pub mod instance;
