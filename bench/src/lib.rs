@@ -1,11 +1,12 @@
 //! Lifeboat's speed and memory against stock tools, on one machine, in one run. Exits with 1 when a claim does not hold.
 //!
-//! `cargo run --release -p bench -- side-by-side`, `… memory`, `… restore`. Figures: a table here, JSON in `target/bench`.
+//! `cargo run --release -p bench -- side-by-side`, `… memory`, `… restore`, `… drill`. Figures: a table here, JSON in `target/bench`.
 
 pub mod aws_chunked;
 pub mod contenders;
 pub mod cpu;
 pub mod data;
+pub mod drill;
 pub mod memory;
 pub mod restore;
 pub mod server;
@@ -49,11 +50,11 @@ struct Arguments {
     #[arg(long, global = true)]
     function: Option<PathBuf>,
     /// Only this shape of data.
-    #[arg(long, global = true, value_parser = ["giant", "many"])]
+    #[arg(long, global = true, value_parser = ["giant", "many", "documents"])]
     only: Option<String>,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum What {
     /// Our dump against pg_dump with an upload, and against the ceiling.
     SideBySide,
@@ -61,14 +62,21 @@ enum What {
     Memory,
     /// `pg_restore -j4` of our archive against pg_dump's own.
     Restore,
+    /// Our restore, from S3, against `pg_restore -j4` from a folder, and its peak memory.
+    Drill,
+    /// Our restore alone, in a process of its own; `drill` starts it.
+    #[command(hide = true)]
+    DrillEngine { manifest_key: String, bin_folder: PathBuf },
 }
 
 impl What {
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::SideBySide => "side-by-side",
             Self::Memory => "memory",
             Self::Restore => "restore",
+            Self::Drill => "drill",
+            Self::DrillEngine { .. } => "drill-engine",
         }
     }
 }
@@ -94,6 +102,9 @@ pub async fn main() -> ExitCode {
 
 /// Sets everything up, measures, takes it down; says whether every claim held.
 async fn run(arguments: &Arguments) -> Result<bool, Failure> {
+    if let What::DrillEngine { manifest_key, bin_folder } = &arguments.what {
+        return drill::engine(manifest_key, bin_folder).await.map(|()| true);
+    }
     let (target, progress) = (Target::of_this_program()?, Progress::shown());
     let function = match &arguments.function {
         Some(function) => function.clone(),
@@ -123,18 +134,21 @@ async fn measure(
     server: &Server,
     (function, aws): (PathBuf, PathBuf),
 ) -> Result<bool, Failure> {
-    let keep = if matches!(arguments.what, What::Restore) { Keep::Bytes } else { Keep::Size };
+    let keep = if matches!(arguments.what, What::Restore | What::Drill) { Keep::Bytes } else { Keep::Size };
     let sink = Sink::start(keep, server.url("postgres")).await?;
     let folder = tempfile::TempDir::with_prefix("lifeboat-bench-").context("create a folder")?;
     let field = Field { server, sink: &sink, function, aws, folder: folder.path().to_owned() };
     let (size_bytes, seed, rounds) = (arguments.size * 1_000_000, arguments.seed, arguments.rounds);
-    let shapes = [Shape::Giant, Shape::Many].into_iter().filter(|shape| arguments.only.as_deref().is_none_or(|only| only == shape.name()));
+    let shapes = [Shape::Giant, Shape::Many, Shape::Documents]
+        .into_iter()
+        .filter(|shape| *shape != Shape::Documents || matches!(arguments.what, What::Drill))
+        .filter(|shape| arguments.only.as_deref().is_none_or(|only| only == shape.name()));
     let (mut all_held, mut figures) = (true, Vec::new());
     let mut add = |held: bool, of: Result<serde_json::Value, serde_json::Error>| {
         all_held &= held;
         of.map(|of| figures.push(of)).context("write the figures")
     };
-    match arguments.what {
+    match &arguments.what {
         What::SideBySide => {
             for shape in shapes {
                 let (held, of) = side_by_side::run(&field, progress, shape, size_bytes, seed, rounds).await?;
@@ -151,6 +165,14 @@ async fn measure(
                 add(held, serde_json::to_value(of))?;
             }
         }
+        What::Drill => {
+            for shape in shapes {
+                let (held, of) = drill::run(&field, progress, shape, size_bytes, seed, rounds).await?;
+                add(held, serde_json::to_value(of))?;
+            }
+        }
+        // It has ended long ago, see `run`.
+        What::DrillEngine { .. } => {}
     }
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     summary::write(&target.folder, arguments.what.name(), &json!({"cores": cores, "allHeld": all_held, "figures": figures}))?;

@@ -26,7 +26,7 @@ impl Cloud {
             all[name] = Value::from(value.as_str());
         }
         let client = json!({"POSTGRES_CLIENT_FOLDER": instance.bin_folder, "DATABASE_CA_FILE": instance.ca_file});
-        let environment = json!({"LogicalDumpFunction": client});
+        let environment = json!({"LogicalDumpFunction": client, "RestoreDrillDatabaseFunction": client});
         self.deploy_with(account, stack_name, &checkout().join("template.yaml"), &all, &environment).await
     }
 

@@ -63,6 +63,8 @@ pub struct World {
     pub stage: String,
     /// The guarded database.
     pub database: String,
+    /// Whether it is the built-in shop, not a file.
+    pub has_shop: bool,
     /// The guarded database as the role that Lifeboat uses.
     pub backup_url: String,
     /// As the one who loaded the database, and may restore it.
@@ -103,7 +105,8 @@ impl World {
         let deploy = deploy(&cloud, &slack, &instance, &stack_name, &plan.stage, &backup_url);
         let deployed = step(&mut done, progress, &format!("deploy template.yaml as {stack_name}, with IAM enforced"), deploy).await?;
         let (stage, database) = (plan.stage.clone(), DATABASE.to_owned());
-        Ok(Self { cloud, slack, instance, deployed, stack_name, stage, database, backup_url, owner_url, done })
+        let has_shop = plan.sql.is_none();
+        Ok(Self { cloud, slack, instance, deployed, stack_name, stage, database, has_shop, backup_url, owner_url, done })
     }
 
     /// What somebody else needs to use it.
@@ -149,16 +152,21 @@ async fn fill(instance: &Instance, plan: &Plan) -> Result<String, Failure> {
 async fn create_backup_role(instance: &Instance) -> Result<String, Failure> {
     let password = format!("{:032x}", rand::random::<u128>());
     let (role, database) = (identifier(BACKUP_ROLE), identifier(DATABASE));
+    // Made by the master user, as on RDS: a drill may then lock it in a restored copy.
+    let made = format!(
+        "create role {role} login password {password}; grant pg_read_all_data to {role}; grant connect on database {database} to {role}",
+        password = literal(&password),
+    );
+    let url = database::with_database(&instance.master_url, DATABASE)?;
+    database::run(&mut database::connect(instance, &url).await?, &made).await?;
     let sql = format!(
-        "create role {role} login password {password}; grant pg_read_all_data to {role}; grant connect on database {database} to {role};
-         do $$
+        "do $$
          declare one oid;
          begin
              if exists (select from pg_class where relrowsecurity) then alter role {role} bypassrls; end if;
              for one in select oid from pg_largeobject_metadata loop execute format('grant select on large object %s to {role}', one); end loop;
          end
-         $$",
-        password = literal(&password),
+         $$"
     );
     database::run_as_admin(instance, DATABASE, &sql).await?;
     database::with_database(&database::with_user(&instance.master_url, BACKUP_ROLE, &password)?, DATABASE)
@@ -167,8 +175,12 @@ async fn create_backup_role(instance: &Instance) -> Result<String, Failure> {
 async fn deploy(cloud: &Cloud, slack: &Slack, instance: &Instance, stack_name: &str, stage: &str, backup_url: &str) -> Result<Deployed, Failure> {
     cloud.put_secret(ACCOUNT, &format!("/lifeboat/{stage}/database-url"), backup_url).await?;
     cloud.put_secret(ACCOUNT, &format!("/lifeboat/{stage}/slack"), &slack.token).await?;
+    let network = cloud.network(ACCOUNT).await?;
     let parameters = [
         ("Databases", DATABASE.to_owned()),
+        ("VpcId", network.vpc_id),
+        ("VpcSubnetIds", network.subnet_ids.join(",")),
+        ("VpcSecurityGroupIds", network.security_group_id),
         ("BackupBucketName", format!("{stack_name}-{ACCOUNT}")),
         ("SlackChannel", CHANNEL.to_owned()),
         ("SlackApiUrl", slack.api_url.clone()),

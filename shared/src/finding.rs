@@ -157,6 +157,48 @@ finding_kinds! {
     /// An object of the replica is not what was written.
     ReplicaDiffers "replicaDiffers" Critical,
 
+    // restore-drill
+    /// The drill could not be carried to its end; what was proved until then is in the report.
+    DrillFailed "drillFailed" Critical,
+    /// The server refused a statement of the restore.
+    RestoreStatementFailed "restoreStatementFailed" Critical,
+    /// A statement of the restore was left out, because nothing that is compared depends on it.
+    RestoreStatementLeftOut "restoreStatementLeftOut" Note,
+    /// Owners and privileges were not restored, so nothing is known about them.
+    OwnershipNotChecked "ownershipNotChecked" Note,
+    /// The definitions in the restored copy are not those of the backup.
+    SchemaDiffers "schemaDiffers" Critical,
+    /// A table of the restored copy could not be read to its end.
+    TableUnreadable "tableUnreadable" Critical,
+    /// A table's pages are damaged.
+    HeapCorrupt "heapCorrupt" Critical,
+    /// An index is damaged, or does not fit its table.
+    IndexCorrupt "indexCorrupt" Critical,
+    /// An index is there that queries do not use, because its making was not finished.
+    IndexInvalid "indexInvalid" Warning,
+    /// A constraint exists that does not hold for all rows, or is not enforced.
+    ConstraintNotTrusted "constraintNotTrusted" Warning,
+    /// A collation sorts otherwise than when the indexes were made.
+    CollationChanged "collationChanged" Warning,
+    /// A table has far fewer rows than the newest backup counted.
+    RowsDropped "rowsDropped" Warning,
+    /// The restored instance is not as cut off as it must be; nothing was done with it.
+    ScratchExposed "scratchExposed" Critical,
+    /// A role of the restored copy can still log in with production's password, or a subscription is still enabled.
+    RoleNotLocked "roleNotLocked" Warning,
+    /// What a drill made could not be removed.
+    ScratchLeftBehind "scratchLeftBehind" Critical,
+    /// What a drill left behind was removed.
+    ScratchSwept "scratchSwept" Warning,
+    /// The restore took longer than the objective.
+    RecoveryTimeExceeded "recoveryTimeExceeded" Critical,
+    /// More would be lost than the objective allows.
+    RecoveryPointExceeded "recoveryPointExceeded" Critical,
+    /// A migration failed, or does what the policy forbids: it must not reach production so.
+    MigrationRefused "migrationRefused" Critical,
+    /// A migration passes, and does something that can hurt.
+    MigrationRisk "migrationRisk" Warning,
+
     // notify-slack
     /// Reports went back to the queue, because Slack could not be reached or asked to wait; they are tried again.
     NotDelivered "notDelivered" Warning,

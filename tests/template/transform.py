@@ -34,6 +34,12 @@ VARIANTS = {
         "ReplicaRegion": "eu-west-1",
         "ReplicaAccount": "444455556666",
         "ReplicaKeyArn": "arn:aws:kms:eu-west-1:444455556666:key/11111111-2222-3333-4444-000000000000",
+        "VpcId": "vpc-0123456789abcdef0",
+        "DrillInstanceClass": "db.t4g.medium",
+        "DrillServerUrlParameter": "/example/drill-server-url",
+        "DrillCopySubnetGroup": "drills",
+        "DrillCopySecurityGroup": "sg-0123456789abcdef1",
+        "DrillCopyParameterGroup": "drills",
         "SecretsKeyArn": "arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555",
         "BackupKeyArn": "arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-666666666666",
         "BackupBucketName": "example-backups",
@@ -58,7 +64,7 @@ def transformed(parameters):
     """The template after SAM's transform. Its conditions are still to be decided (structure.py does)."""
     template = raw()
     for resource in template["Resources"].values():
-        for name in ("CodeUri", "ContentUri"):
+        for name in ("CodeUri", "ContentUri", "DefinitionUri"):
             if name in resource.get("Properties", {}):
                 resource["Properties"][name] = "s3://packaged-by-sam/object"
     values = {name: p["Default"] for name, p in template["Parameters"].items() if "Default" in p} | parameters

@@ -63,6 +63,19 @@ pub struct Figures {
     pub proof_seconds: Option<f64>,
 }
 
+/// A restore drill, as it wrote itself down.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drill {
+    /// What was restored.
+    pub what: String,
+    /// Its result.
+    pub result: serde_json::Value,
+    /// Its page, for an auditor.
+    #[serde(skip)]
+    pub page: String,
+}
+
 /// How it all went.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,6 +100,8 @@ pub struct Outcome {
     pub figures: Figures,
     /// Lifeboat's own reports.
     pub reports: Vec<Report>,
+    /// The restore drills.
+    pub drills: Vec<Drill>,
     /// What the copy was compared for.
     pub proof: Option<Proof>,
     /// What Slack got.
@@ -109,6 +124,10 @@ impl Outcome {
         fs::create_dir_all(folder).context(format!("create {}", folder.display()))?;
         let json = serde_json::to_vec_pretty(self).context("write report.json")?;
         fs::write(folder.join("report.json"), json).context("write report.json")?;
+        for drill in &self.drills {
+            let name = format!("drill-{}.html", drill.what);
+            fs::write(folder.join(&name), &drill.page).context(format!("write {name}"))?;
+        }
         fs::write(folder.join("index.html"), page::page(self).into_string()).context("write index.html")
     }
 
@@ -117,6 +136,14 @@ impl Outcome {
         let mut lines = vec![String::new()];
         for step in &self.steps {
             lines.push(format!("{:>8.2} s  {}: {}", step.seconds, step.what, step.result));
+        }
+        for drill in &self.drills {
+            lines.push(String::new());
+            lines.push(format!("  the drill of the {}, phase by phase:", drill.what));
+            for phase in drill.result["phases"].as_array().into_iter().flatten() {
+                let (name, seconds) = (phase["name"].as_str().unwrap_or_default(), phase["seconds"].as_f64().unwrap_or_default());
+                lines.push(format!("{seconds:>8.2} s  until {name}"));
+            }
         }
         lines.push(String::new());
         for claim in &self.claims {

@@ -41,6 +41,7 @@ pub(super) fn page(outcome: &Outcome) -> Markup {
                     (claims(outcome))
                     h2 { "What was done" }
                     (steps(&outcome.steps))
+                    (drills(outcome))
                     (reports(outcome))
                     h2 { "What Slack got" }
                     @for message in &outcome.slack { (slack::render(message)) }
@@ -99,6 +100,25 @@ fn steps(steps: &[Step]) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+fn drills(outcome: &Outcome) -> Markup {
+    html! {
+        @for drill in &outcome.drills {
+            @let phases = drill.result["phases"].as_array().map_or(&[][..], Vec::as_slice);
+            @let shown: Vec<Step> = phases.iter().map(|phase| Step {
+                what: phase["name"].as_str().unwrap_or_default().to_owned(),
+                seconds: phase["seconds"].as_f64().unwrap_or_default(),
+                result: phase["at"].as_str().unwrap_or_default().to_owned(),
+            }).collect();
+            h2 { "The drill of the " (drill.what) }
+            p { (drill.result["summary"].as_str().unwrap_or_default()) " · RTO " (format!("{:.1} s", drill.result["recoveryTimeSeconds"].as_f64().unwrap_or_default()))
+                " · RPO " (format!("{:.1} s", drill.result["recoveryPointSeconds"].as_f64().unwrap_or_default()))
+                " · " a href={ "drill-" (drill.what) ".html" } { "its page for an auditor" }
+            }
+            (steps(&shown))
         }
     }
 }

@@ -116,22 +116,31 @@ async fn count_table(connection: &mut Connection, table: &Table) -> Result<Conte
     count(connection, &copy_table_sql(&format!("{}.{}{list}", quote(&table.schema), quote(&table.name)))).await
 }
 
-/// A configuration table of an extension: the rows that the extension's filter selects, as pg_dump does (`processExtensionTables`).
+/// A configuration table of an extension: the rows that the extension's filter selects.
 async fn count_configuration(connection: &mut Connection, table: &Table) -> Result<Content, Failure> {
+    let sql = configuration_sql(connection, &table.schema, &table.name).await?;
+    count(connection, &sql).await
+}
+
+/// The `COPY` that reads the rows of a configuration table of an extension which the extension's filter selects, as pg_dump does
+/// (`processExtensionTables`).
+///
+/// # Errors
+/// When there is no such table, or the connection is lost.
+pub async fn configuration_sql(connection: &mut Connection, schema: &str, name: &str) -> Result<String, Failure> {
     let row = sqlx::query(
         "SELECT coalesce((SELECT e.extcondition[array_position(e.extconfig, c.oid)] FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)), ''),
                 array_to_string(ARRAY(SELECT quote_ident(a.attname) FROM pg_catalog.pg_attribute a
                                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum), ', ')
            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
     )
-    .bind(&table.schema)
-    .bind(&table.name)
+    .bind(schema)
+    .bind(name)
     .fetch_one(&mut *connection)
     .await
-    .context_sql(format!("find the table {}.{}", table.schema, table.name))?;
+    .context_sql(format!("find the table {schema}.{name}"))?;
     let (condition, columns): (String, String) = (row.get(0), row.get(1));
-    let sql = format!("COPY (SELECT {columns} FROM ONLY {}.{} {condition}) TO STDOUT", quote(&table.schema), quote(&table.name));
-    count(connection, &sql).await
+    Ok(format!("COPY (SELECT {columns} FROM ONLY {}.{} {condition}) TO STDOUT", quote(schema), quote(name)))
 }
 
 async fn compare_large_objects(connection: &mut Connection, manifest: &Manifest, proof: &mut Proof) -> Result<(), Failure> {
@@ -173,6 +182,7 @@ async fn compare_sequences(connection: &mut Connection, manifest: &Manifest, pro
     Ok(())
 }
 
-fn quote(name: &str) -> String {
+/// An identifier in quotes.
+pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

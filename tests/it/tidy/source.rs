@@ -127,9 +127,10 @@ fn nothing_is_left_to_do_in_the_source_and_no_path_is_of_one_machine() {
 // ---------------------------------------------------------------------------------------------------------------------------------------------
 
 /// How often a file's tests may sleep, and why they must.
-const SLEEPS: [(&str, usize, &str); 3] = [
+const SLEEPS: [(&str, usize, &str); 4] = [
     ("local/cloud/tests/harness.py", 1, "between two looks at a process that is ending, with an end"),
     ("tests/src/faults.rs", 1, "inside the server, between two looks at sessions that are ending, with an end"),
+    ("tests/it/drill/rehearsal.rs", 1, "inside the server: a statement that takes a known time, to be measured"),
     ("local/tests/runner.rs", 1, "the function under test hangs, for the runner to end it"),
 ];
 
