@@ -263,7 +263,15 @@ impl Cloud {
     /// # Errors
     /// When the cloud does not answer.
     pub async fn network(&self, account: &str) -> Result<Network, Failure> {
-        self.get("network", &[("account", account)]).await.context("ask for the network")
+        self.network_in(account, REGION).await
+    }
+
+    /// The default network of an account in a region.
+    ///
+    /// # Errors
+    /// When the cloud does not answer.
+    pub async fn network_in(&self, account: &str, region: &str) -> Result<Network, Failure> {
+        self.get("network", &[("account", account), ("region", region)]).await.context("ask for the network")
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Failure> {

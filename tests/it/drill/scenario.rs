@@ -1,11 +1,11 @@
 //! Drills as they run for a user: the real template with IAM enforced, the machine as the clock, real servers behind the instances.
 
 use chrono::{SubsecRound, TimeDelta};
-use local::cloud::REGION;
+use local::cloud::{OTHER_REGION, REGION};
 use local::database::{self, with_database, with_user};
 use restore_drill::tell::PAGE;
 use serde_json::json;
-use shared::finding::Severity;
+use shared::finding::{FindingKind, Severity};
 use shared::report::Outcome;
 use tests::world::run;
 
@@ -20,6 +20,15 @@ fn a_snapshot_and_an_archive_are_restored_proved_and_removed() {
         stage.dump().await;
         let snapshot = stage.snapshot(now - TimeDelta::hours(1)).await;
         stage.dump().await;
+
+        let freshness = json!({"database": "app", "sql": "SELECT max(placed_at) - interval '3 days' FROM orders"});
+        let request = json!({"kind": "drill", "source": {"latest": "snapshot"}, "freshness": freshness});
+        let (drill, ended, result) = stage.play(&request).await;
+        let result = result.unwrap_or_else(|| panic!("{drill}: {ended:#?}"));
+        // The user's own query says how old the data is: three days, which is more than was promised.
+        let days = result.recovery_point_seconds / 86_400.0;
+        assert!((3.0..3.1).contains(&days) && result.outcome == Outcome::Failed && ended.status == "FAILED", "{result:#?}");
+        assert_eq!(result.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [FindingKind::RecoveryPointExceeded]);
 
         let (drill, ended, result) = stage.play(&json!({"kind": "drill", "source": {"latest": "snapshot"}})).await;
         let result = result.unwrap_or_else(|| panic!("{drill}: {ended:#?}"));
@@ -51,7 +60,7 @@ fn a_snapshot_and_an_archive_are_restored_proved_and_removed() {
 }
 
 /// A snapshot of before, dumps on both sides.
-async fn guarded(more: &[(&str, String)]) -> Stage {
+async fn guarded(more: &[(&'static str, String)]) -> Stage {
     let stage = Stage::new(more).await;
     stage.dump().await;
     stage.snapshot(local::host::now().trunc_subsecs(0) - TimeDelta::hours(1)).await;
@@ -198,6 +207,51 @@ fn what_cannot_be_restored_is_said_before_anything_is_made() {
             assert!(hint.contains(word), "{request}: {error:#}");
         }
         assert_eq!(stage.others().await, Vec::<String>::new());
+        stage.end().await;
+    });
+}
+
+#[test]
+fn a_copy_in_another_region_is_drilled_there() {
+    run(async {
+        let mut stage = Stage::new(&[]).await;
+        let there = aws_sdk_rds::Client::new(&stage.cloud.sdk_config_in(&stage.account, OTHER_REGION));
+        let network = stage.cloud.network_in(&stage.account, OTHER_REGION).await.expect("a network");
+        let subnets = there.create_db_subnet_group().db_subnet_group_name("drills").db_subnet_group_description("drills");
+        subnets.set_subnet_ids(Some(network.subnet_ids)).send().await.expect("make a subnet group");
+        let group = there.create_db_parameter_group().db_parameter_group_name("drills").db_parameter_group_family("postgres17").description("drills");
+        group.send().await.expect("make a parameter group");
+        let quiet = aws_sdk_rds::types::Parameter::builder()
+            .parameter_name("max_logical_replication_workers")
+            .parameter_value("0")
+            .apply_method(aws_sdk_rds::types::ApplyMethod::PendingReboot);
+        let set = there.modify_db_parameter_group().db_parameter_group_name("drills").parameters(quiet.build());
+        set.send().await.expect("set a parameter");
+        let own_key = stage.cloud.database_key(&stage.account, REGION).await.expect("a key");
+        let key = stage.cloud.database_key(&stage.account, OTHER_REGION).await.expect("a key");
+        stage
+            .redeploy(vec![
+                ("InstanceKeyArn", own_key),
+                ("CopyRegion", OTHER_REGION.to_owned()),
+                ("CopyKeyArn", key),
+                ("DrillCopySubnetGroup", "drills".to_owned()),
+                ("DrillCopySecurityGroup", network.security_group_id),
+                ("DrillCopyParameterGroup", "drills".to_owned()),
+            ])
+            .await;
+        stage.dump().await;
+        let id = stage.snapshot(local::host::now().trunc_subsecs(0) - TimeDelta::hours(1)).await;
+        stage.ask("SnapshotFunctionName", &json!({"kind": "reconcile"})).await.expect("copy it");
+        stage.cloud.wait_for_snapshot(&stage.account, OTHER_REGION, &id).await.expect("a copy");
+        stage.dump().await;
+        let (drill, ended, result) = stage.play(&json!({"kind": "drill", "source": {"latest": "copy"}})).await;
+        let result = result.unwrap_or_else(|| panic!("{drill}: {ended:#?}"));
+        assert_eq!((ended.status.as_str(), result.outcome, result.databases[0].rows), ("SUCCEEDED", Outcome::Ok, 50_000), "{result:#?}");
+        let calls = stage.cloud.calls(&stage.account, 0).await.expect("the calls");
+        permissions::none_was_missing(&calls);
+        let restored = calls.iter().find(|call| call.action == "rds:RestoreDBInstanceFromDBSnapshot").expect("a restore");
+        assert!(restored.resource.contains(OTHER_REGION), "{restored:#?}");
+        assert_eq!((stage.others().await, stage.secrets().await), (Vec::<String>::new(), Vec::new()));
         stage.end().await;
     });
 }

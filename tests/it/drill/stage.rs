@@ -26,10 +26,11 @@ pub(super) struct Stage {
     pub slack: slack::Slack,
     pub deployed: Deployed,
     pub store: Store,
+    parameters: Vec<(&'static str, String)>,
 }
 
 impl Stage {
-    pub(super) async fn new(more: &[(&str, String)]) -> Self {
+    pub(super) async fn new(more: &[(&'static str, String)]) -> Self {
         let (cloud, number) = (&world().await.cloud, unique());
         let account = format!("6{number:011}");
         let instance = cloud.create_instance(&account, "app-db", 17).await.expect("create the instance");
@@ -49,7 +50,14 @@ impl Stage {
         let deployed = cloud.deploy_lifeboat(&account, "lifeboat-dev", "dev", &instance, &parameters).await.expect("deploy the stack");
         let bucket = deployed.output("BackupBucketName").expect("a bucket").to_owned();
         let store = Store::new(aws_sdk_s3::Client::new(&cloud.sdk_config(&account)), bucket);
-        Self { cloud, account, instance, slack, deployed, store }
+        Self { cloud, account, instance, slack, deployed, store, parameters }
+    }
+
+    /// Deploys again, with more.
+    pub(super) async fn redeploy(&mut self, more: Vec<(&'static str, String)>) {
+        self.parameters.extend(more);
+        let deployed = self.cloud.deploy_lifeboat(&self.account, "lifeboat-dev", "dev", &self.instance, &self.parameters).await;
+        self.deployed = deployed.expect("deploy the stack again");
     }
 
     pub(super) fn output(&self, name: &str) -> &str {
