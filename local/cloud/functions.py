@@ -30,9 +30,23 @@ class FunctionProcess(subprocess.Popen):
 
     temporary = None
 
+    def poll(self):
+        """The exit code, once it has ended; what it started ends with it.
+
+        The group is ended before the leader is collected: after that its number may be somebody else's.
+        """
+        if self.returncode is None:
+            try:
+                if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                    processes.end_group(self.pid)
+            except ChildProcessError:
+                pass
+        return super().poll()
+
     def end(self):
         """End the process and all that it started, and collect it."""
-        processes.end_group(self.pid)
+        if self.poll() is None:
+            processes.end_group(self.pid)
         try:
             self.wait(5)
         except subprocess.TimeoutExpired:
