@@ -5,7 +5,9 @@ import sys
 import ministack.core.lambda_runtime as runtime
 from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
 
-from . import calls, rds_front, replication, states
+from . import calls, function_updates, rds_front, replication, states
+
+_OURS = __name__.rpartition(".")[0] + "."
 
 
 def drop(account):
@@ -18,7 +20,7 @@ def drop(account):
     workers = _end_functions(account)
     forgotten = 0
     for name, module in list(sys.modules.items()):
-        if name.startswith("ministack.") and module is not None:
+        if name.startswith(("ministack.", _OURS)) and module is not None:
             for store in list(vars(module).values()):
                 if isinstance(store, (AccountScopedDict, AccountRegionScopedDict)):
                     mine = [key for key in list(store._data) if key[0] == account]
@@ -35,7 +37,7 @@ def drop(account):
 def _end_functions(account):
     with runtime._lock:
         keys = [key for key in runtime._workers if key.startswith(f"{account}:")]
-        doomed = [worker for key in keys for worker in runtime._workers.pop(key)]
+        doomed = [worker for key in keys for worker in runtime._workers.pop(key)] + function_updates.take_retired(account)
     runtime.kill_workers(doomed)
     for worker in doomed:
         if worker._proc is not None:

@@ -6,7 +6,7 @@ property that neither applies is in gaps.py.
 
 import json
 
-from . import iam, states
+from . import function_updates, iam, states
 
 
 def apply(cloud, resources, environment):
@@ -15,13 +15,17 @@ def apply(cloud, resources, environment):
     `environment` adds variables to functions: by logical id, or `*` for all.
     """
     for logical_id, resource in resources.items():
+        if resource["Type"] == "AWS::Lambda::Function":
+            function_updates.settle(cloud.account, cloud.region, resource["Id"])
         complete = _BY_TYPE.get(resource["Type"])
         if complete is not None:
             complete(cloud, resource["Id"], resource["Properties"])
         if resource["Type"] == "AWS::Lambda::Function":
+            function_updates.settle(cloud.account, cloud.region, resource["Id"])
             added = {**environment.get("*", {}), **environment.get(logical_id, {})}
             if added:
                 _add_variables(cloud, resource["Id"], added)
+                function_updates.settle(cloud.account, cloud.region, resource["Id"])
 
 
 def _add_variables(cloud, name, added):

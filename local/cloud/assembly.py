@@ -7,8 +7,8 @@ import threading
 
 import ministack.app
 
-from . import (checksums, delivery, functions, iam, kms_accounts, metrics, own_api, packages, queue_batches, rds_front,
-               replication, s3_accounts, ssm_limits, states)
+from . import (beanstalk, checksums, delivery, ecs_deployments, function_updates, functions, iam, kms_accounts, metrics,
+               own_api, packages, queue_batches, rds_front, replication, s3_accounts, secret_rotation, ssm_limits, states)
 
 _WARMED_MAJOR = 17
 
@@ -19,6 +19,7 @@ def build(place, functions_folder, endpoint, time_scale):
     iam.install()
     kms_accounts.install()
     functions.install(endpoint, _stand_ins(place))
+    function_updates.install()
     packages.install()
     delivery.install()
     queue_batches.install()
@@ -28,6 +29,9 @@ def build(place, functions_folder, endpoint, time_scale):
     s3_accounts.install()
     metrics.install()
     states.install(time_scale)
+    secret_rotation.install()
+    ecs_deployments.install()
+    beanstalk.install()
     api = own_api.Api(functions_folder)
     async def application(scope, receive, send):
         if scope["type"] == "http" and scope["path"].startswith("/_lifeboat/"):

@@ -127,6 +127,13 @@ def runnable(bin_folder, major, scratch):
 
 
 @functools.lru_cache
+def speaks_ldap(bin_folder):
+    """Whether this server was built with LDAP."""
+    shown = subprocess.run([os.path.join(bin_folder, "pg_config"), "--configure"], capture_output=True, text=True)
+    return "--with-ldap" in shown.stdout
+
+
+@functools.lru_cache
 def speaks_tls(bin_folder):
     """Whether this server was built with OpenSSL."""
     shown = subprocess.run([os.path.join(bin_folder, "pg_config"), "--configure"], capture_output=True, text=True)

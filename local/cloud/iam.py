@@ -12,7 +12,7 @@ import ministack.core.iam_actions as actions
 import ministack.core.iam_evaluator as evaluator
 from ministack.core.responses import get_account_id
 
-from . import calls, kms_implied, rds_resources, request, resources
+from . import calls, kms_implied, rds_resources, request, request_keys, resources
 
 _ministack_resource = actions.extract_resource_arn
 _ministack_enforce = evaluator.enforce
@@ -63,14 +63,20 @@ def _enforce(access_key_id, iam_action, service, region, resource_arn="*", servi
         context["cloudwatch:namespace"] = namespace
     if service == "rds" and current and current.service == service:
         return _enforce_rds(access_key_id, iam_action, region, context, current)
+    if current and current.service == service:
+        context |= request_keys.of_request(current, resource_arn)
     denied = decide(access_key_id, iam_action, service, region, resource_arn, context)
     if denied or current is None or current.service != service:
         return denied
     named = resources.named(current, region, get_account_id())
     if resource_arn in named[:1]:
         for other in named[1:]:
-            if denied := decide(access_key_id, iam_action, service, region, other, context):
+            keys = context | request_keys.of_request(current, other)
+            if denied := decide(access_key_id, iam_action, service, region, other, keys):
                 return _naming(denied, iam_action, other)
+    for action, arn in request_keys.implied(iam_action, current, resource_arn):
+        if denied := decide(access_key_id, action, action.split(":")[0], region, arn, {}):
+            return _naming(denied, action, arn)
     if evaluator._is_root_key(access_key_id or ""):
         return None
     for key_action, key_arn, key_context in kms_implied.checks(iam_action, resource_arn, current, region):

@@ -9,6 +9,9 @@
 | SSM GetParameter* with decryption | kms:Decrypt |
 | SNS Publish, SQS SendMessage | kms:GenerateDataKey and kms:Decrypt |
 | SQS ReceiveMessage | kms:Decrypt |
+| Secrets Manager CreateSecret, PutSecretValue, UpdateSecret with a value | kms:GenerateDataKey and kms:Decrypt |
+| Secrets Manager UpdateSecret with another key | kms:Encrypt, too |
+| Secrets Manager GetSecretValue | kms:Decrypt |
 
 AWS managed keys (alias/aws/…) need nothing in the caller's policy: their key policy lets the account's principals use
 them through the service. Sources: the user guides' pages on encryption of each service.
@@ -18,6 +21,7 @@ import json
 
 import ministack.services.kms as kms
 import ministack.services.s3 as s3
+import ministack.services.secretsmanager as secretsmanager
 import ministack.services.sns as sns
 import ministack.services.sqs as sqs
 import ministack.services.ssm as ssm
@@ -30,6 +34,8 @@ def checks(iam_action, resource_arn, request, region):
         "s3:PutObject": _s3_write, "s3:GetObject": _s3_read, "s3:GetObjectVersion": _s3_read,
         "ssm:PutParameter": _ssm_write, "ssm:GetParameter": _ssm_read, "ssm:GetParameters": _ssm_read,
         "ssm:GetParametersByPath": _ssm_read, "ssm:GetParameterHistory": _ssm_read,
+        "secretsmanager:CreateSecret": _secret_write, "secretsmanager:PutSecretValue": _secret_write,
+        "secretsmanager:UpdateSecret": _secret_write, "secretsmanager:GetSecretValue": _secret_read,
         "sns:Publish": _sns_publish, "sqs:SendMessage": _sqs_send, "sqs:ReceiveMessage": _sqs_receive,
     }
     find = by_action.get(iam_action)
@@ -119,8 +125,10 @@ def _json(request):
 
 def _ssm_write(request, resource_arn):
     data = _json(request)
-    if data.get("Type") == "SecureString":
-        action = "kms:GenerateDataKey" if data.get("Tier") == "Advanced" else "kms:Encrypt"
+    present = ssm._parameters.get(data.get("Name")) or {}
+    if (data.get("Type") or present.get("Type")) == "SecureString":
+        tier = data.get("Tier") or present.get("Tier")
+        action = "kms:GenerateDataKey" if tier == "Advanced" else "kms:Encrypt"
         yield data.get("KeyId"), [action], {"PARAMETER_ARN": resource_arn}
 
 
@@ -156,3 +164,26 @@ def _sqs_send(_request, resource_arn):
 def _sqs_receive(_request, resource_arn):
     yield _queue_key(resource_arn), ["kms:Decrypt"], {"aws:sqs:arn": resource_arn}
 
+
+def _secret_write(request, resource_arn):
+    data = _json(request)
+    secret = secretsmanager._resolve(resource_arn)[1]
+    new_key = data.get("KmsKeyId")
+    if secret is None and "Name" not in data:
+        return
+    # The six characters after a new secret's name are not drawn yet: a policy can say `-??????` only.
+    arn = secret["ARN"] if secret else f"{resource_arn}-??????"
+    has_value = data.get("SecretString") is not None or data.get("SecretBinary") is not None
+    if has_value or (new_key and secret):
+        actions = ["kms:GenerateDataKey", "kms:Decrypt"] + (["kms:Encrypt"] if new_key and secret else [])
+        yield new_key or (secret or {}).get("KmsKeyId"), actions, {"SecretARN": arn}
+
+
+def _secret_read(request, resource_arn):
+    secret = secretsmanager._resolve(resource_arn)[1]
+    if secret:
+        data = _json(request)
+        version_id = data.get("VersionId") or secretsmanager._find_stage_version(
+            secret, data.get("VersionStage") or "AWSCURRENT")[0]
+        context = {"SecretARN": secret["ARN"]} | ({"SecretVersionId": version_id} if version_id else {})
+        yield secret.get("KmsKeyId"), ["kms:Decrypt"], context

@@ -9,7 +9,10 @@ import json
 import logging
 import urllib.parse
 
-from . import accounts, calls, delivery, errors, metrics, rds_front, replication, states
+from ministack.core.responses import request_scope
+
+from . import (accounts, beanstalk, calls, delivery, ecs_deployments, errors, metrics, rds_front, replication, secret_rotation,
+               ssm_limits, states)
 from .server import REGION
 
 _log = logging.getLogger("lifeboat.api")
@@ -22,9 +25,12 @@ class Api:
         self._functions = functions_folder
         self._routes = {
             ("POST", "deploy"): self._deploy, ("POST", "fire"): self._fire, ("GET", "calls"): self._calls,
-            ("GET", "instance"): self._instance, ("POST", "account/drop"): self._drop,
+            ("GET", "instance"): self._instance, ("GET", "lag"): self._lag, ("POST", "account/drop"): self._drop,
             ("POST", "states"): self._states, ("GET", "execution"): self._execution,
-            ("GET", "network"): self._network,
+            ("GET", "network"): self._network, ("POST", "secret"): self._in_scope(secret_rotation.control),
+            ("POST", "ssm"): self._in_scope(ssm_limits.control),
+            ("POST", "ecs"): self._in_scope(ecs_deployments.control),
+            ("POST", "beanstalk"): self._in_scope(beanstalk.control),
             ("POST", "rds"): self._rds, ("POST", "s3"): self._s3, ("POST", "alarms"): self._alarms,
         }
 
@@ -62,11 +68,14 @@ class Api:
     def _calls(self, query):
         return calls.of_account(_account(query), int(query.get("since", 0)))
 
+    def _lag(self, query):
+        lag = _found_instance(query).server.lag()
+        if lag is None:
+            raise errors.Refused(f"{query['id']} is no replica, or it or its source does not run")
+        return lag
+
     def _instance(self, query):
-        name = _needed(query, "id")
-        found = rds_front.plane().instance(_account(query), query.get("region") or REGION, name)
-        if found is None or not hasattr(found, "server"):
-            raise errors.Refused(f"no instance {name}")
+        found = _found_instance(query)
         server = found.server
         password = getattr(found, "_master_user_password", None)
         return {
@@ -94,6 +103,15 @@ class Api:
     def _execution(self, query):
         return states.describe(_account(query), query.get("region") or REGION, _needed(query, "arn"))
 
+    @staticmethod
+    def _in_scope(control):
+        """A route that works in the account and region of its request."""
+        def route(request):
+            with request_scope(_account(request), request.get("region") or REGION):
+                return control(request)
+
+        return route
+
     def _network(self, query):
         from . import clients
 
@@ -111,6 +129,14 @@ class Api:
 
     def _drop(self, request):
         return accounts.drop(_account(request))
+
+
+def _found_instance(query):
+    name = _needed(query, "id")
+    found = rds_front.plane().instance(_account(query), query.get("region") or REGION, name)
+    if found is None or not hasattr(found, "server"):
+        raise errors.Refused(f"no instance {name}")
+    return found
 
 
 def _needed(request, name):

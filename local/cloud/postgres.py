@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 
-from . import binaries, processes
+from . import binaries, processes, standby
 
 PORT = 5432
 _START_SECONDS, _RECOVERY_SECONDS = 60, 600
@@ -133,7 +133,7 @@ class Place:
             return path
 
 
-class Server:
+class Server(standby.Following):
     """A PostgreSQL server with its own address; never copied (moto copies what holds it)."""
 
     def __init__(self, place, name, major, port=PORT):
@@ -141,6 +141,10 @@ class Server:
         self.address, self.port = free_address(port), port
         # Of its parameter group; the folder that takes finished log segments, or None; of a recovery, while it lasts.
         self.settings, self.archive, self._recovery = {}, None, ""
+        # Who decides about members of rds_iam: `(port, prefix)` of LDAP's simple bind.
+        self.logins = None
+        # Whom it follows by which slot, how much later it applies commits, and who follows it.
+        self._source, self._slot, self._apply_delay, self.followers = None, None, 0, []
         unique = f"{name}-{secrets.token_hex(4)}"
         self.folder = os.path.join(place.root, "data", unique)
         self.log = os.path.join(place.root, "logs", unique + ".log")
@@ -195,9 +199,7 @@ class Server:
         self._clone(source)
         self._recovery = _RECOVERY.format(command=quoted(command)) + (
             f"recovery_target_time = {quoted(until)}\n" if until else "")
-        signal_file = os.path.join(self.folder, "recovery.signal")
-        with open(signal_file, "w", encoding="utf-8"):
-            self.place.give(signal_file)
+        self.write("recovery.signal", "")
         try:
             self.start(_RECOVERY_SECONDS)
         except RuntimeError as error:
@@ -246,7 +248,7 @@ class Server:
         tls = self.tls()
         archive = _ARCHIVE.format(folder=self.archive, most=_ARCHIVED_MAX, full=FULL) if self.archive else "true"
         own = "".join(f"{name} = {quoted(str(value))}\n" for name, value in self.settings.items())
-        settings = (_SETTINGS.format(address=self.address, port=self.port) + own + self._recovery
+        settings = (_SETTINGS.format(address=self.address, port=self.port) + own + self._recovery + self.standby_settings()
                     + f"archive_command = {quoted(archive)}\n")
         line = "hostssl" if tls else "host"
         files = {
@@ -254,18 +256,31 @@ class Server:
             # RDS rejects everyone but itself from `rdsadmin`, also the master user.
             "pg_hba.conf": "host all rdsadmin 127.0.0.0/8 scram-sha-256\n"
                            "host replication rdsadmin 127.0.0.0/8 scram-sha-256\n"
-                           "host rdsadmin all 127.0.0.0/8 reject\n"
+                           "host rdsadmin all 127.0.0.0/8 reject\n" + self._iam_logins(line) +
                            f"{line} all all 127.0.0.0/8 scram-sha-256\n",
         }
         if tls:
             certificate, key = self.place.authority.server_certificate(self.address)
             files |= {"server.crt": certificate.decode(), "server.key": key.decode()}
         for name, content in files.items():
-            path = os.path.join(self.folder, name)
-            with open(path, "w", encoding="utf-8") as out:
-                out.write(content)
-            os.chmod(path, 0o600)
-            self.place.give(path)
+            self.write(name, content)
+
+    def _iam_logins(self, line):
+        """Where members of rds_iam must show a token. Without LDAP nobody can check one: refused as a wrong one is."""
+        if self.logins is None:
+            return ""
+        how = "ident"      # nobody answers on its port
+        if binaries.speaks_ldap(self.place.bin(self.major)):
+            how = 'ldap ldapserver=127.0.0.1 ldapport={} ldapprefix="{}"'.format(*self.logins)
+        return f"{line} all +rds_iam 127.0.0.0/8 {how}\n"
+
+    def write(self, name, content):
+        """Write a file of its data folder."""
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(content)
+        os.chmod(path, 0o600)
+        self.place.give(path)
 
     def start(self, seconds=_START_SECONDS):
         """Start and wait until the server accepts connections; raises `RuntimeError` with its log."""
@@ -283,6 +298,8 @@ class Server:
                 with open(self.log, encoding="utf-8", errors="replace") as log:
                     raise RuntimeError(f"PostgreSQL {self.major} did not start: {log.read()[-800:]}")
             time.sleep(0.02)
+        for follower in self.followers:     # its address may be another one now
+            follower.reload()
 
     def _port_is_free(self):
         with socket.socket() as probe:
@@ -300,7 +317,9 @@ class Server:
                 lines = file.read().splitlines()
         except OSError:
             return False
-        return len(lines) >= 8 and lines[7].strip() == "ready" and lines[0] == str(self.process.pid)
+        # A standby says `standby` when it can be read from; a recovery without hot standby, as soon as it begins.
+        ready = ("ready",) if self._source is None else ("ready", "standby")
+        return len(lines) >= 8 and lines[7].strip() in ready and lines[0] == str(self.process.pid)
 
     def tls(self):
         """Whether clients must use TLS."""

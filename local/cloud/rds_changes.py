@@ -49,6 +49,14 @@ class Changes:
             raise RDSClientError("InvalidParameterValue", f"Invalid backup retention period: {days}")
         if instance.status not in _CHANGEABLE:
             raise RDSClientError("InvalidDBInstanceState", "Database instance is not in available state.")
+        if instance.replicas and days is not None and not int(days):
+            raise RDSClientError("InvalidDBInstanceState", f"DB Instance {db_instance_identifier} has read replicas: its "
+                                 "automated backups cannot be disabled.")
+        if instance.is_replica and days is not None and int(days):
+            raise self.no_backup(db_instance_identifier)
+        if instance.is_replica and password is not None:
+            raise RDSClientError("InvalidDBInstanceState", f"DB Instance {db_instance_identifier} is a read replica: its "
+                                 "master password is its source's.")
         group = wanted.pop("db_parameter_group_name", None)
         self.check_parameter_group(group, instance.server.major)
         if groups := wanted.get("vpc_security_group_ids"):
@@ -82,7 +90,8 @@ class Changes:
             if password is not None:
                 instance.status = "resetting-master-credentials"
                 instance.server.set_password(instance.master_username, password)
-                instance._master_user_password = password
+                for one in (instance, *self.replicas_of(instance)):
+                    one._master_user_password = password
                 self._applied(instance, _PASSWORD)
                 rds_events.emit_of_instance("password reset", instance)
                 time.sleep(rds_work.STATE_SECONDS)
@@ -134,6 +143,7 @@ class Changes:
         return instance
 
     def stop_db_instance(self, *args, **kwargs):
+        self.check_no_replication(self.describe_db_instances(kwargs.get("db_instance_identifier") or args[0])[0])
         instance = super().stop_db_instance(*args, **kwargs)
         instance.status = "stopping"
         self.background(instance, instance.server.stop,
@@ -169,6 +179,8 @@ class Changes:
 
         def work():
             self.end_backup(instance, retain=delete_automated_backups is False)
+            instance.server.stop()
+            self.unfollow(instance)
             instance.server.remove()
             self.settings.deletes_gate.wait()
 

@@ -22,7 +22,7 @@ _OURS = ("listen_addresses", "port", "unix_socket_directories", "data_directory"
          "archive_command", "archive_library", "restore_command", "wal_recycle", "wal_init_zero", "hot_standby",
          "password_encryption", "log_directory", "log_filename", "log_destination", "logging_collector", "huge_pages")
 _OURS_BEGIN = ("rds.", "ssl", "recovery_target", "krb_")
-_STATIC_OF_RDS = ("rds.logical_replication", "rds.extensions")
+_STATIC_OF_RDS = ("rds.logical_replication", "rds.extensions", "rds.restrict_password_commands")
 _AVAILABILITY_ZONES_MIN = 2
 
 

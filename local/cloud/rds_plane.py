@@ -13,8 +13,8 @@ import subprocess
 from moto.rds import models
 from moto.rds.exceptions import RDSClientError
 
-from . import (postgres, processes, rds_backups, rds_changes, rds_groups, rds_keys, rds_posture, rds_restores, rds_settings,
-               rds_snapshots)
+from . import (postgres, processes, rds_backups, rds_changes, rds_groups, rds_iam_logins, rds_keys, rds_posture, rds_replicas,
+               rds_restores, rds_settings, rds_snapshots)
 
 _DEFAULT_MAJOR = 17
 _place = None
@@ -41,7 +41,7 @@ def _engine(arguments):
 
 
 class PlaneBackend(rds_snapshots.Snapshots, rds_restores.Restores, rds_changes.Changes, rds_backups.Backups,
-                   rds_groups.Groups, models.RDSBackend):
+                   rds_groups.Groups, rds_replicas.Replicas, models.RDSBackend):
     """moto's RDS backend with servers behind its instances."""
 
     def __init__(self, region_name, account_id):
@@ -74,6 +74,8 @@ class PlaneBackend(rds_snapshots.Snapshots, rds_restores.Restores, rds_changes.C
         instance.port = port
         instance.dbi_resource_id = "db-" + secrets.token_hex(13).upper()
         server.settings = self.settings_of(instance)
+        asks_as = rds_iam_logins.prefix(self.account_id, self.region_name, instance.dbi_resource_id)
+        server.logins = rds_iam_logins.port(), asks_as
         fails = self.settings.take("fail_next_restores") if make else False
         self.background(instance, lambda: self._fill(instance, make, release, fails),
                         lambda failed: self._filled(instance, failed or fails, make is not None))
@@ -162,6 +164,7 @@ def install(place):
     rds_posture.install()
     rds_groups.install()
     rds_backups.install()
+    rds_replicas.install()
     PlaneBackend.__module__ = "moto.rds.models"      # moto finds its urls by the backend's module name
     models.rds_backends.backend = PlaneBackend
 

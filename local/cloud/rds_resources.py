@@ -18,10 +18,12 @@ _LISTS = {"DescribeDBInstances": "db", "DescribeDBSnapshots": "snapshot", "Descr
           "DescribeDBInstanceAutomatedBackups": "auto-backup", "DescribeDBParameterGroups": "pg",
           "DescribeDBSubnetGroups": "subgrp"}
 # These are authorised on a group of each sort, the default one if none is named.
-_WITH_GROUPS = ("CreateDBInstance", "RestoreDBInstanceFromDBSnapshot", "RestoreDBInstanceToPointInTime")
+_WITH_GROUPS = ("CreateDBInstance", "CreateDBInstanceReadReplica", "RestoreDBInstanceFromDBSnapshot",
+                "RestoreDBInstanceToPointInTime")
 # Action: the parameter that names what it creates.
 _CREATES = {"CreateDBSnapshot": "DBSnapshotIdentifier", "CopyDBSnapshot": "TargetDBSnapshotIdentifier",
-            "CreateDBInstance": "DBInstanceIdentifier", "RestoreDBInstanceFromDBSnapshot": "DBInstanceIdentifier",
+            "CreateDBInstance": "DBInstanceIdentifier", "CreateDBInstanceReadReplica": "DBInstanceIdentifier",
+            "RestoreDBInstanceFromDBSnapshot": "DBInstanceIdentifier",
             "RestoreDBInstanceToPointInTime": "TargetDBInstanceIdentifier"}
 
 

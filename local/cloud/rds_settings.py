@@ -56,6 +56,9 @@ _INSTANCE = {"status": "status", "backupRetentionPeriod": "backup_retention_peri
 # Done to the server behind the instance, whose state in RDS stays as it is.
 _SERVER = {"stopServer": lambda server: server.stop(), "killServer": lambda server: server.stop(signal.SIGQUIT),
            "startServer": lambda server: server.start(), "archiveNow": lambda server: server.archive_now()}
+# Of a replica: how it follows.
+_REPLICA = {"replay": lambda server, mode: server.set_replay(mode),
+            "applyDelayMilliseconds": lambda server, delay: server.set_apply_delay(delay)}
 _POSTURE = {"latestRestorableTime": "latest_restorable_time", "certificateValidTill": "certificate_valid_till",
             "pendingMaintenance": "pending_maintenance"}
 _SNAPSHOT = {"status": "status", "createdAt": "created", "percentProgress": "percent_progress",
@@ -96,6 +99,8 @@ def _set_instance(instance, wanted):
         if name in _SERVER:
             if value:
                 _SERVER[name](instance.server)
+        elif name in _REPLICA:
+            _REPLICA[name](instance.server, value)
         elif name in _INSTANCE:
             setattr(instance, _INSTANCE[name], value)
         elif name in _POSTURE:

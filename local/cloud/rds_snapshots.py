@@ -81,6 +81,8 @@ class Snapshots:
                 raise exceptions.DBInstanceNotFoundError(db_instance_identifier)
             if db_snapshot_identifier in self.database_snapshots:
                 raise exceptions.DBSnapshotAlreadyExistsError(db_snapshot_identifier)
+            if instance.is_replica:
+                raise self.no_backup(db_instance_identifier)
             if instance.status != "available":
                 raise RDSClientError("InvalidDBInstanceState", "Cannot create a snapshot because the database instance "
                                      f"{db_instance_identifier} is not currently in the available state.")

@@ -1,11 +1,15 @@
 """The resources that a request names, all of them, where MiniStack's IAM looks at one only.
 
-An RDS call is authorised on every instance and snapshot it names, an SSM call on every parameter.
+An RDS call is authorised on every instance and snapshot it names, an SSM call on every parameter, an ECS call about
+services on each of them, an Elastic Beanstalk call on the environment.
 """
 
 import json
 
-from . import rds_resources
+from . import beanstalk, ecs_deployments, rds_resources
+
+_ECS_SERVICE_CALLS = ("CreateService", "UpdateService", "DeleteService", "DescribeServices")
+
 
 def named(request, region, account):
     """ARNs of all resources the request names; empty: leave it to MiniStack."""
@@ -13,7 +17,21 @@ def named(request, region, account):
         return rds_resources.named(request, region, account)
     if request.service == "ssm":
         return _ssm(request, region, account)
+    if request.service == "ecs":
+        return _ecs(request, region, account)
+    if request.service == "elasticbeanstalk":
+        return beanstalk.named(request, region, account)
     return []
+
+
+def _ecs(request, region, account):
+    if (request.header("x-amz-target") or "").rsplit(".", 1)[-1] not in _ECS_SERVICE_CALLS:
+        return []
+    try:
+        data = json.loads(request.body or b"{}")
+    except ValueError:
+        return []
+    return ecs_deployments.service_arns(data, region, account)
 
 
 def _ssm(request, region, account):

@@ -18,6 +18,8 @@ use crate::{binaries, python};
 
 /// The account of a person; tests bring their own.
 pub const ACCOUNT: &str = "123456789012";
+/// Where the credential of the example shop lies, which is rotated.
+pub const ROTATED_PARAMETER: &str = "/shop/DATABASE_URL";
 const INSTANCE: &str = "app-db";
 const MAJOR: u32 = 17;
 const DATABASE: &str = "app";
@@ -178,6 +180,7 @@ async fn deploy(cloud: &Cloud, slack: &Slack, instance: &Instance, stack_name: &
     let network = cloud.network(ACCOUNT).await?;
     let parameters = [
         ("Databases", DATABASE.to_owned()),
+        ("RotatedParameterArns", format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{ROTATED_PARAMETER}")),
         ("VpcId", network.vpc_id),
         ("VpcSubnetIds", network.subnet_ids.join(",")),
         ("VpcSecurityGroupIds", network.security_group_id),

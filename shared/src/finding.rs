@@ -157,6 +157,28 @@ finding_kinds! {
     /// An object of the replica is not what was written.
     ReplicaDiffers "replicaDiffers" Critical,
 
+    // rotate-secret
+    /// A rotation may not begin, or would fail; nothing was changed.
+    RotationRefused "rotationRefused" Warning,
+    /// A rotation waits for a person: it does not get better by itself.
+    RotationStuck "rotationStuck" Critical,
+    /// A rotation waits for a server that does not answer or lags behind.
+    RotationDelayed "rotationDelayed" Warning,
+    /// A rotation was ended, and the old credential is in use as before.
+    RotationGivenUp "rotationGivenUp" Warning,
+    /// The old credential is in use beyond its time, so it is not retired.
+    OldCredentialInUse "oldCredentialInUse" Warning,
+    /// Somebody wrote the value while a rotation was at it.
+    ValueOverwritten "valueOverwritten" Warning,
+    /// The live value does not log in.
+    CredentialRejected "credentialRejected" Critical,
+    /// A secret is older than its cadence allows.
+    RotationOverdue "rotationOverdue" Warning,
+    /// Something about a secret, its place or a consumer should be put right; a rotation works nevertheless.
+    RotationRemark "rotationRemark" Warning,
+    /// Whether a call is allowed cannot be told without making it.
+    NotPredictable "notPredictable" Note,
+
     // restore-drill
     /// The drill could not be carried to its end; what was proved until then is in the report.
     DrillFailed "drillFailed" Critical,

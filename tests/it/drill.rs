@@ -7,4 +7,3 @@ mod reading;
 mod rehearsal;
 mod scenario;
 mod sound;
-mod stage;

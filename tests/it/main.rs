@@ -8,6 +8,7 @@ mod notify;
 mod permissions;
 mod refusals;
 mod retention;
+mod rotate;
 mod scenario;
 mod snapshot;
 mod tidy;

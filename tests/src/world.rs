@@ -8,7 +8,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use local::host::{Target, checkout};
 use local::progress::Progress;
-use local::{Cloud, Instance, Options, binaries, python};
+use local::{Cloud, Instance, Options, binaries};
 use shared::failure::Failure;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, OnceCell};
@@ -46,6 +46,12 @@ pub fn use_functions(folder: PathBuf) {
     assert!(!WORLD.initialized() && FUNCTIONS.set(folder).is_ok(), "the world is made already");
 }
 
+/// Python with the local cloud's packages, without a cloud.
+pub async fn python() -> PathBuf {
+    let target = Target::of_this_program().expect("the target folder");
+    local::python::environment(&target, &Progress::silent()).await.unwrap_or_else(|failure| panic!("there is no Python: {failure}"))
+}
+
 /// A number that no other test of this process gets.
 pub fn unique() -> u64 {
     NUMBER.fetch_add(1, Ordering::Relaxed)
@@ -54,7 +60,7 @@ pub fn unique() -> u64 {
 impl World {
     async fn make() -> Result<Self, Failure> {
         let target = Target::of_this_program()?;
-        let python = python::environment(&target, &Progress::silent()).await?;
+        let python = local::python::environment(&target, &Progress::silent()).await?;
         let functions = match FUNCTIONS.get() {
             Some(folder) => folder.clone(),
             None => binaries::build(&target, &Progress::silent()).await?,

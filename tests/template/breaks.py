@@ -39,6 +39,7 @@ BUCKET = {"Fn::Sub": "${BackupBucket.Arn}/dumps/*"}
 BREAKS = [
     (s.names_carry_the_stack, "a schedule is named by a constant", lambda t: properties(t, "DumpSchedule").update(Name="dump")),
     (s.names_carry_the_stack, "two alarms have one name", lambda t: properties(t, "NotifyAgeAlarm").update(AlarmName=properties(t, "DeadLetterDepthAlarm")["AlarmName"])),
+    (s.schedules_retry_and_keep, "a schedule that may not invoke", lambda t: role_statement(t, "ScheduleRole", "InvokeScheduledFunctions")["Resource"].pop(0)),
     (s.schedules_retry_and_keep, "a schedule loses its dead-letter queue", lambda t: delete(properties(t, "DumpSchedule")["Target"], "DeadLetterConfig")),
     (s.schedules_retry_and_keep, "a schedule does not retry", lambda t: properties(t, "VerifySchedule")["Target"].update(RetryPolicy={"MaximumRetryAttempts": 0})),
     (s.schedules_retry_and_keep, "a schedule forgets its planned time", lambda t: properties(t, "DumpSchedule")["Target"].update(Input='{"kind":"dump"}')),

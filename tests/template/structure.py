@@ -22,6 +22,7 @@ OUTPUTS = {
     "RetentionScheduleName", "LogicalDumpFunctionName", "BackupVerifyFunctionName", "NotifySlackFunctionName", "BackupBucketName", "OpsTopicArn", "NotifyQueueUrl",
     "NotifyDeadLetterQueueUrl", "DeadLetterQueueUrl", "DumpScheduleName", "VerifyScheduleName",
     "RestoreDrillFunctionName", "RestoreDrillDatabaseFunctionName", "RestoreDrillMachineArn", "DeployGateMachineArn", "DrillScheduleName", "DrillArchiveScheduleName", "SweepScheduleName",
+    "RotateSecretFunctionName", "RotateSecretFunctionArn", "RotateQuarterlyScheduleName", "RotateSweepScheduleName",
 }  # fmt: skip
 # What would let a writer destroy what it wrote, or loosen what holds it.
 DESTRUCTIVE = re.compile(
@@ -61,6 +62,8 @@ def schedules_retry_and_keep(template, resources):
             yield f"{name} has no time zone"
         if json.loads(target["Input"]).get("scheduledAt") != "<aws.scheduler.scheduled-time>":
             yield f"{name} does not pass the time it was planned for"
+        if not _allows(resources, identity(resources, target["RoleArn"]), "lambda:InvokeFunction", f"${{{identity(resources, target['Arn'])}.Arn}}"):
+            yield f"{name} may not invoke its target: it would never run"
 
 
 def async_paths_end_somewhere(template, resources):

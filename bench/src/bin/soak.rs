@@ -1,6 +1,6 @@
 //! The large counts: checks that `cargo test` runs a few seeds of, run for as long as somebody wants. The seed is printed, and makes the same run again.
 //!
-//! `cargo run --release -p bench --bin soak -- mutations|restores|random|planted|faults|histories --seed S --count N [--majors 15,16,17,18]`
+//! `cargo run --release -p bench --bin soak -- mutations|restores|random|planted|faults|histories|drills|troubles|rotations|turns|urls --seed S --count N [--majors 15,16,17,18]`
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,15 +9,19 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use tests::bed::Bed;
+use tests::drills::{clean_drills, troubled};
 use tests::faults::{FAULTS, Faulted, chaos, cuts, kills, s3_faults};
 use tests::histories::mutants::Mutant;
 use tests::histories::{histories_at_once, until_caught};
+use tests::rotations::{Bug, Tally, history, signing_history};
 use tests::soak::Counts;
 use tests::soak::mutations::mutations;
 use tests::soak::planted::{BUGS, planted_bugs};
 use tests::soak::random::{Coverage, random_database};
 use tests::soak::restores::clean_restores;
-use tests::world::{run, use_functions};
+use tests::turns::turns;
+use tests::urls::rotate_drawn;
+use tests::world::{python, run, use_functions};
 
 #[derive(Parser)]
 #[command(about = "Runs checks by seed, many of them. Exits with 1 when one does not hold.")]
@@ -27,7 +31,7 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many: mutations, restores, seeds, seeds for each planted bug, points of each kind of fault, or histories of retention.
+    /// How many: mutations, restores, seeds, seeds for each planted bug, points of each kind of fault, histories, seeds of drills, rotations, or URLs.
     #[arg(long, default_value_t = 100)]
     count: usize,
     /// PostgreSQL's majors, in turn.
@@ -56,11 +60,25 @@ enum What {
     Faults,
     /// Worlds of backups over time, under retention; then every planner that is wrong, until it is caught.
     Histories,
+    /// Two drills of generated databases for each seed, none of which may find anything.
+    Drills,
+    /// So many drills of a snapshot, and as many of an archive, with trouble at a call.
+    Troubles,
+    /// Rotations in the model, of credentials and of keys; then with every planted bug, until it is noticed.
+    Rotations,
+    /// Rotations of the real function under an application that logs in all the time, with trouble at a moment that the seed chooses.
+    Turns,
+    /// URLs through a rotation, read before and after by libpq, psycopg, urllib, sqlx and JDBC's rules.
+    Urls,
 }
 
 /// Mutations of one generated database, and restores of one source.
 const EACH: usize = 100;
-/// Histories within which a planner that is wrong must be caught.
+/// URLs of one seed.
+const URLS_EACH: usize = 10_000;
+/// Of one seed.
+const WRONG_SHOWN_MAX: usize = 20;
+/// Histories within which a planner that is wrong, or a planted bug, must be caught.
 const HISTORIES_MAX: u64 = 10_000;
 
 #[expect(clippy::print_stdout, reason = "the output of a program")]
@@ -86,6 +104,11 @@ fn main() -> ExitCode {
             What::Chaos => shown(chaos(arguments.seed, arguments.count as u64).await),
             What::Faults => soak_faults(&arguments).await,
             What::Histories => soak_histories(&arguments),
+            What::Drills => soak_drills(&arguments, began).await,
+            What::Troubles => soak_troubles(&arguments).await,
+            What::Rotations => soak_rotations(&arguments),
+            What::Turns => soak_turns(&arguments).await,
+            What::Urls => soak_urls(&arguments, began).await,
         }
     });
     for wrong in &wrong {
@@ -197,6 +220,70 @@ fn soak_histories(arguments: &Arguments) -> (String, Vec<String>) {
     let (runs, decisions) = (played.seen.of("runs"), played.seen.of("decisions"));
     let mutants = Mutant::ALL.len();
     (format!("{runs} runs of retention with {decisions} decisions; {mutants} wrong planners, the last caught after {latest} histories"), played.wrong)
+}
+
+async fn soak_drills(arguments: &Arguments, began: Instant) -> (String, Vec<String>) {
+    let (mut drills, mut wrong) = (0, Vec::new());
+    for (seed, _, _) in parts(arguments, 1) {
+        let (played, found) = clean_drills(seed..seed + 1).await;
+        drills += played;
+        wrong.extend(found);
+        if drills.is_multiple_of(20) {
+            say(&format!("{drills} drills: up to seed {seed}, {} false alarms, {:.0} s", wrong.len(), began.elapsed().as_secs_f64()));
+        }
+    }
+    (format!("{drills} drills of sound databases"), wrong)
+}
+
+async fn soak_troubles(arguments: &Arguments) -> (String, Vec<String>) {
+    let mut wrong = Vec::new();
+    for source in ["snapshot", "archive"] {
+        let found = troubled(source, arguments.seed, arguments.count).await;
+        say(&format!("{source}: {} wrong", found.len()));
+        wrong.extend(found);
+    }
+    (format!("{} drills with trouble at a call", 2 * arguments.count), wrong)
+}
+
+fn soak_rotations(arguments: &Arguments) -> (String, Vec<String>) {
+    let (mut tally, mut wrong) = (Tally::default(), Vec::new());
+    let seeds = arguments.seed..arguments.seed + arguments.count as u64;
+    for seed in seeds.clone() {
+        wrong.extend(history(seed, None, &mut tally).err());
+    }
+    let keys = seeds.clone().step_by(10);
+    wrong.extend(keys.clone().filter_map(|seed| signing_history(seed, false).err()));
+    for bug in Bug::ALL {
+        let caught = seeds.clone().take(usize::try_from(HISTORIES_MAX).unwrap_or(usize::MAX)).find_map(|seed| {
+            let wrong = history(seed, Some(bug), &mut Tally::default()).err()?;
+            wrong.contains(bug.breaks()).then(|| (seed - arguments.seed + 1, bug.breaks()))
+        });
+        match caught {
+            Some((count, invariant)) => say(&format!("{bug:?}: noticed after {count}, as a breach of {invariant}")),
+            None => wrong.push(format!("{bug:?} is not noticed")),
+        }
+    }
+    (format!("{tally:?}; {} histories of keys", keys.count()), wrong)
+}
+
+async fn soak_turns(arguments: &Arguments) -> (String, Vec<String>) {
+    let turns = turns(arguments.seed, arguments.count as u64).await;
+    say(&format!("{:?}", turns.troubles));
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let rate = turns.logins as f64 / turns.seconds;
+    (format!("{} rotations, {} logins, {rate:.0} of them a second", turns.rotations, turns.logins), turns.wrong)
+}
+
+async fn soak_urls(arguments: &Arguments, began: Instant) -> (String, Vec<String>) {
+    let (python, mut counts, mut wrong) = (python().await, Counts::default(), Vec::new());
+    for (seed, _, count) in parts(arguments, URLS_EACH) {
+        let rotated = rotate_drawn(&python, seed, count).await;
+        counts.merge(&rotated.counts);
+        let (wrong_here, seconds) = (rotated.wrong.len(), began.elapsed().as_secs_f64());
+        say(&format!("{count} URLs: seed {seed}: {wrong_here} wrong, {seconds:.0} s"));
+        wrong.extend(rotated.wrong.into_iter().take(WRONG_SHOWN_MAX));
+    }
+    (format!("{} URLs rotated; {counts}", arguments.count), wrong)
 }
 
 fn shown(faulted: Faulted) -> (String, Vec<String>) {

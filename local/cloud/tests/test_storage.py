@@ -96,6 +96,46 @@ class Storage(unittest.TestCase):
         with self.assertRaisesRegex(ClientError, "4096"):
             ssm.put_parameter(**put, Value="x" * 4097)
 
+    def test_a_parameter_keeps_its_type_and_its_key_is_named_each_time(self):
+        ssm, kms = self.account.client("ssm"), self.account.client("kms")
+        key = kms.create_key()["KeyMetadata"]["Arn"]
+        ssm.put_parameter(Name="/typed", Type="SecureString", KeyId=key, Value="1")
+        self.assertEqual(ssm.put_parameter(Name="/typed", Value="2", KeyId=key, Overwrite=True)["Version"], 2)
+
+        def kept():
+            return [(one["Type"], one["KeyId"]) for one in ssm.get_parameter_history(Name="/typed")["Parameters"]]
+
+        self.assertEqual(kept(), [("SecureString", key)] * 2)
+        with self.assertRaisesRegex(ClientError, "HierarchyTypeMismatchException"):
+            ssm.put_parameter(Name="/typed", Type="String", Value="3", Overwrite=True)
+        with self.assertRaisesRegex(ClientError, "KeyId is required for SecureString"):
+            ssm.put_parameter(Name="/plain", Type="String", KeyId=key, Value="1")
+        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ssm:PutParameter", "Resource": "*"}]}
+        writer = self.account.client("ssm", **self.account.create_role("writer", policy))
+        with self.assertRaisesRegex(ClientError, "kms:Encrypt"):
+            writer.put_parameter(Name="/typed", Value="3", KeyId=key, Overwrite=True)
+        # Without a key the account's default one is used, whatever the version before had.
+        writer.put_parameter(Name="/typed", Value="3", Overwrite=True)
+        self.assertEqual(kept()[-1], ("SecureString", "alias/aws/ssm"))
+
+    def test_reads_can_be_stale_and_writes_can_collide(self):
+        ssm, cloud = self.account.client("ssm"), self.account.cloud
+        read = lambda: ssm.get_parameter(Name="/stale")["Parameter"]      # noqa: E731
+        ssm.put_parameter(Name="/stale", Type="String", Value="1")
+        cloud.post("ssm", account=self.account.id, name="/stale", staleReads=1)
+        with self.assertRaisesRegex(ClientError, "ParameterNotFound"):
+            read()
+        ssm.put_parameter(Name="/stale", Value="2", Overwrite=True)
+        cloud.post("ssm", account=self.account.id, name="/stale", staleReads=3)
+        self.assertEqual((read()["Value"], read()["Version"]), ("1", 1))
+        with self.assertRaisesRegex(ClientError, "ParameterVersionNotFound"):
+            ssm.get_parameter(Name="/stale:2")
+        self.assertEqual((read()["Value"], read()["Version"]), ("2", 2))
+        self.assertEqual(cloud.post("ssm", account=self.account.id, name="/stale", tooManyUpdates=1)["staleReads"], 0)
+        with self.assertRaisesRegex(ClientError, "TooManyUpdates"):
+            ssm.put_parameter(Name="/stale", Value="3", Overwrite=True)
+        self.assertEqual(ssm.put_parameter(Name="/stale", Value="3", Overwrite=True)["Version"], 3)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -4,6 +4,7 @@
 mod outcome;
 mod page;
 mod restore;
+mod rotation;
 mod snapshot;
 mod story;
 

@@ -1,4 +1,4 @@
-//! The story, from top to bottom: dump, verify, (sabotage,) verify again, restore, prove; snapshot; drills of both; what would be deleted.
+//! The story, from top to bottom: dump, verify, (sabotage,) verify again, restore, prove; snapshot; drills of both; a rotation under load; what would be deleted.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use shared_postgres::proof::Proof;
 use super::outcome::Drill;
 use super::outcome::Figures;
 use super::{Claim, Outcome, Sabotage, Step};
-use super::{restore, snapshot};
+use super::{restore, rotation, snapshot};
 use crate::attempt::failed;
 use crate::bucket::Bucket;
 use crate::host::now;
@@ -27,6 +27,7 @@ const VERIFY: &str = "backup-verify";
 const SNAPSHOT: &str = "snapshot";
 const RETENTION: &str = "retention";
 const DRILL: &str = "restore-drill";
+const ROTATE: &str = "rotate-secret";
 /// A function lives for 15 minutes; its retry may take as long.
 const RUN_MAX: Duration = Duration::from_mins(31);
 const SLACK_MAX: Duration = Duration::from_mins(2);
@@ -104,6 +105,7 @@ impl Story<'_> {
             // The roles and owners of a file are whatever it says; RDS's master user need not be able to restore them.
             if self.world.has_shop {
                 self.drills(verify_slot + TimeDelta::seconds(1)).await?;
+                self.rotate(verify_slot).await?;
             }
             self.retain(verify_slot).await?;
         }
@@ -284,6 +286,25 @@ impl Story<'_> {
         };
         let result = serde_json::from_slice(&self.bucket.read(&key("result")?).await?).context("read the drill's result")?;
         Ok((result, String::from_utf8_lossy(&self.bucket.read(&key("page")?).await?).into_owned()))
+    }
+
+    /// A pair of users takes turns under an application that logs in all the time.
+    async fn rotate(&mut self, slot: DateTime<Utc>) -> Result<(), Failure> {
+        rotation::prepare(self.world).await?;
+        let began = self.begin(&format!("fire the schedule of the rotation: {ROTATE} gives the shop's users a new password, under load"));
+        let application = rotation::Application::start(self.world).await?;
+        let report = self.fire("RotateQuarterlyScheduleName", ROTATE, slot).await?;
+        let rotated = application.end(self.world).await?;
+        let seconds = began.elapsed().as_secs_f64();
+        let (before, after) = &rotated.users;
+        self.claim("rotate-secret, woken by its schedule, gave the shop the other user of its pair", before != after, said(&report));
+        let seen = rotated.refused.first().cloned().unwrap_or_else(|| format!("{} logins in {seconds:.1} s, none refused", count(rotated.logins)));
+        self.claim("nobody was refused while it did", rotated.refused.is_empty() && rotated.logins > 0, seen);
+        let seen = if rotated.old_is_dead { format!("{before} may not log in any more") } else { format!("{before} logs in still") };
+        self.claim("when everybody had the new credential, the old one was retired", rotated.old_is_dead, seen);
+        self.end(began, "rotate", format!("{before} → {after}, {} logins, {} refused", count(rotated.logins), rotated.refused.len()));
+        self.reports.push(report);
+        Ok(())
     }
 
     /// Nothing may go: each sort has one good backup.

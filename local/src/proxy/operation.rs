@@ -21,7 +21,18 @@ pub fn operation(method: &Method, path: &str, query: Option<&str>, headers: &Hea
     }
     // smithy-rpc-v2-cbor: /service/NAME/operation/OPERATION
     let last = path.rsplit('/').next().unwrap_or_default();
-    format!("{service}:{last}")
+    let named = if service == "lambda" { lambda(method, last) } else { last };
+    format!("{service}:{named}")
+}
+
+/// Lambda's operations on a function (Lambda API Reference) by the last part of the path, which is the name of the others.
+fn lambda<'a>(method: &Method, last: &'a str) -> &'a str {
+    match (method.as_str(), last) {
+        ("GET", "configuration") => "GetFunctionConfiguration",
+        ("PUT", "configuration") => "UpdateFunctionConfiguration",
+        ("POST", "invocations") => "Invoke",
+        _ => last,
+    }
 }
 
 /// S3's operations with path-style addresses (S3 API Reference). Those that nothing here uses have the name of their method.
@@ -75,6 +86,17 @@ mod tests {
             let method = method.parse().expect("method");
             assert_eq!(operation(&method, path, Some(query), &headers, b""), format!("s3:{expected}"), "{method} {path}?{query}");
         }
+    }
+
+    #[test]
+    fn lambda_is_known_by_method_and_path() {
+        let mut headers = HeaderMap::new();
+        let scope = "AWS4-HMAC-SHA256 Credential=AKIA/20261123/eu-central-1/lambda/aws4_request, SignedHeaders=host, Signature=0";
+        headers.insert("authorization", scope.parse().expect("header"));
+        let path = "/2015-03-31/functions/name/configuration";
+        assert_eq!(operation(&Method::PUT, path, None, &headers, b"{}"), "lambda:UpdateFunctionConfiguration");
+        assert_eq!(operation(&Method::GET, path, None, &headers, b""), "lambda:GetFunctionConfiguration");
+        assert_eq!(operation(&Method::POST, "/2015-03-31/functions/name/invocations", None, &headers, b"{}"), "lambda:Invoke");
     }
 
     #[test]

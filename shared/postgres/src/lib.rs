@@ -8,7 +8,7 @@ pub mod proof;
 pub mod rows;
 pub mod session;
 
-pub use access::Access;
+pub use access::{Access, NoConnection, NotConnected};
 pub use error::ContextSql;
 
 /// A connection.

@@ -1,32 +1,23 @@
 //! What a drill finds and what it cannot: each damage is done to a copy that was first shown clean, undone, and the copy shown clean again. Two sources:
 //! a snapshot between two backups, and an archive.
 
-use std::collections::BTreeSet;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::time::Duration;
 
 use local::Instance;
 use local::cloud::REGION;
 use local::database::{self, literal, with_database};
-use restore_drill::checks::{self, definitions, engine, neighbours};
-use restore_drill::reading::Job;
-use restore_drill::reading::windows::Sizes;
+use restore_drill::checks::neighbours;
 use serde_json::json;
-use shared::archive::toc::Toc;
-use shared::finding::{Finding, FindingKind, Severity};
-use shared::manifest::Manifest;
-use shared_postgres::client_program::ClientPrograms;
+use shared::finding::FindingKind;
 use sqlx::{AssertSqlSafe, Connection as _};
 use tests::bed::{Bed, GUARDED, report};
 use tests::checks::{fetch, restored_copy};
 use tests::world::{run, unique};
-use tokio::time::Instant;
 
-use super::reading::{LONG, access, ledger, read};
+use tests::drills::copy::{Copy, Found, Source, expected};
 
 const DATABASE: &str = "shop";
 const ARCHIVE: &str = "shop_archive";
-const CALLS_MAX: usize = 200;
 const PAGE_BYTES: u64 = 8192;
 
 /// `steady` and `lines` are not touched between the backups, `busy` is. The order of `odd` can be turned around under an index.
@@ -49,92 +40,6 @@ CREATE SEQUENCE idle INCREMENT 3; SELECT nextval('idle') FROM generate_series(1,
 SELECT lo_create(4711); SELECT lo_put(4711, 0, 'large');";
 
 const WORK: &str = "INSERT INTO busy (t) SELECT md5(n::text) FROM generate_series(1, 300) n; UPDATE busy SET t = t || 'x' WHERE id % 10 = 0; DELETE FROM busy WHERE id % 50 = 1";
-
-/// What a copy is held against.
-pub(super) enum Source {
-    Snapshot(Box<(Manifest, Manifest, Toc, Toc)>),
-    Archive(Box<(Manifest, Toc)>),
-}
-
-/// A copy that can be damaged and looked at.
-pub(super) struct Copy {
-    pub(super) database: String,
-    pub(super) source: Source,
-}
-
-pub(super) type Found = BTreeSet<(FindingKind, String)>;
-
-pub(super) fn found(findings: impl IntoIterator<Item = Finding>) -> Found {
-    findings.into_iter().filter(|finding| finding.severity > Severity::Note).map(|finding| (finding.kind, finding.subject)).collect()
-}
-
-/// Calls until everything is checked; the first call has so much time, and each a little more than the one before.
-pub(super) async fn checked(job: &Job<'_>, mut time: Duration) -> engine::State {
-    for _ in 0..CALLS_MAX {
-        let state = engine::advance(job, Instant::now() + time).await.unwrap_or_else(|failure| panic!("{}: {failure}", job.database));
-        if state.done {
-            return state;
-        }
-        time = time.mul_f32(1.05);
-    }
-    panic!("{} is not checked after {CALLS_MAX} calls", job.database);
-}
-
-impl Copy {
-    /// A whole drill of the copy: everything that is not a note.
-    pub(super) async fn findings(&self, instance: &Instance, url: &str) -> Vec<Finding> {
-        let (ledger, access) = (ledger(instance).await, access(instance, url));
-        let expected = match &self.source {
-            Source::Snapshot(around) => &around.1,
-            Source::Archive(backup) => &backup.0,
-        };
-        let sizes = Sizes { first: 8, max: 64, aim: Duration::from_millis(100) };
-        let job = Job {
-            access: &access,
-            database: &self.database,
-            ledger: &ledger,
-            connections: 2,
-            expected: Some(expected),
-            drill: "damage",
-            sizes,
-            whole: LONG,
-        };
-        let (state, _) = read(&job, LONG).await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let programs = ClientPrograms::new(&instance.bin_folder);
-        let toc = definitions::of_copy(&programs, &access, &self.database, "damage", "UTF8", folder.path()).await.expect("dump the definitions");
-        let mut findings = state.unreadable.clone();
-        match &self.source {
-            Source::Snapshot(around) => {
-                let (before, after, old, new) = &**around;
-                findings.extend(checks::between(&state, Some(before), Some(after)).0);
-                findings.extend(definitions::between(old, new, &toc));
-            }
-            Source::Archive(backup) => {
-                findings.extend(checks::archive(&state, &backup.0));
-                findings.extend(definitions::archive(&backup.1, &toc));
-            }
-        }
-        let engine = checked(&job, LONG).await;
-        assert!(engine.tables > 50 && engine.indexes > 100, "{engine:?}");
-        findings.extend(engine.findings);
-        database::drop(instance, &ledger).await.expect("drop the ledger");
-        findings
-    }
-
-    async fn found(&self, instance: &Instance) -> Found {
-        let url = with_database(&instance.master_url, &self.database).expect("a URL");
-        found(self.findings(instance, &url).await)
-    }
-
-    fn is_snapshot(&self) -> bool {
-        matches!(self.source, Source::Snapshot(_))
-    }
-
-    async fn damage(&self, instance: &Instance, sql: &str) {
-        database::run_as_admin(instance, &self.database, sql).await.unwrap_or_else(|failure| panic!("{failure}: {sql}"));
-    }
-}
 
 /// Everything: a copy from a snapshot and one from an archive, on a server of their own.
 struct Scene {
@@ -213,10 +118,6 @@ impl Scene {
         rds.reboot_db_instance().db_instance_identifier(&self.id).send().await.expect("reboot");
         self.instance = self.bed.world.cloud.wait_for_instance(&self.bed.account, REGION, &self.id).await.expect("available");
     }
-}
-
-pub(super) fn expected(findings: &[(FindingKind, &str)]) -> Found {
-    findings.iter().map(|(kind, subject)| (*kind, (*subject).to_owned())).collect()
 }
 
 /// What is done, how it is undone, what is found, and whether a copy of a snapshot shows it too.

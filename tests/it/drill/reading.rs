@@ -2,52 +2,22 @@
 
 use std::time::Duration;
 
-use local::Instance;
 use local::database::{self, with_database};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use restore_drill::checks;
 use restore_drill::reading::windows::Sizes;
-use restore_drill::reading::{Job, State, advance};
+use restore_drill::reading::{Job, advance};
 use serde_json::json;
 use shared::finding::{Finding, FindingKind};
-use shared::manifest::Manifest;
-use shared::secrets::SecretString;
-use shared_postgres::Access;
 use sqlx::Connection as _;
 use tests::bed::{Bed, report};
 use tests::checks::{fetch, restored_copy};
+use tests::drills::copy::{CALLS_MAX, LONG, access, dump, ledger, read};
 use tests::soak::mutations::create_generated;
 use tests::torture::{self, DATABASES};
 use tests::world::{run, unique, world};
 use tokio::time::Instant;
-
-/// Invocations of one reading at most.
-const CALLS_MAX: usize = 200;
-pub(super) const LONG: Duration = Duration::from_mins(3);
-
-/// How a server is reached, as a function reaches it.
-pub(super) fn access(instance: &Instance, url: &str) -> Access {
-    let url = if instance.tls { url.to_owned() } else { format!("{url}?sslmode=disable") };
-    Access::parse(&SecretString::from(url), &instance.ca_file).expect("a URL")
-}
-
-/// Calls until everything is read; the first call has so much time, and each a little more than the one before, for a machine may be slow.
-pub(super) async fn read(job: &Job<'_>, mut time: Duration) -> (State, usize) {
-    for calls in 1..=CALLS_MAX {
-        let state = advance(job, Instant::now() + time).await.unwrap_or_else(|failure| panic!("{}: {failure}", job.database));
-        if state.done {
-            return (state, calls);
-        }
-        time = time.mul_f32(1.05);
-    }
-    panic!("{} is not read after {CALLS_MAX} calls of {time:?}", job.database);
-}
-
-pub(super) async fn dump(bed: &Bed, instance: &Instance, url: &str, database: &str) -> Manifest {
-    let outcome = bed.dump(instance, url, &json!({"kind": "dump", "databases": [database]})).await;
-    bed.manifest(&report(outcome), database).await.1
-}
 
 fn sizes(first: u64) -> Sizes {
     Sizes { first, max: first.max(64), aim: Duration::from_millis(100) }
@@ -55,13 +25,6 @@ fn sizes(first: u64) -> Sizes {
 
 fn nothing(findings: &[Finding], what: &str) {
     assert!(findings.is_empty(), "{what}: {findings:#?}");
-}
-
-/// A database of a server for ledgers.
-pub(super) async fn ledger(instance: &Instance) -> String {
-    let ledger = format!("lifeboat_drill_{}", unique());
-    database::create(instance, &ledger).await.expect("create the ledger's database");
-    ledger
 }
 
 #[test]

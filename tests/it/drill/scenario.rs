@@ -9,8 +9,8 @@ use shared::finding::{FindingKind, Severity};
 use shared::report::Outcome;
 use tests::world::run;
 
-use super::stage::Stage;
 use crate::permissions;
+use tests::drills::stage::{PATIENCE, Stage};
 
 #[test]
 fn a_snapshot_and_an_archive_are_restored_proved_and_removed() {
@@ -49,7 +49,7 @@ fn a_snapshot_and_an_archive_are_restored_proved_and_removed() {
         let status = stage.ask("RestoreDrillFunctionName", &json!({"kind": "status", "drill": drill})).await.expect("an answer");
         assert_eq!(status["state"], "succeeded", "{status:#}");
         assert_eq!((stage.others().await, stage.secrets().await), (Vec::<String>::new(), Vec::new()));
-        let told = stage.slack.wait_for(super::stage::PATIENCE, |message| message.body.to_string().contains("restored and proved")).await;
+        let told = stage.slack.wait_for(PATIENCE, |message| message.body.to_string().contains("restored and proved")).await;
         told.expect("the report reaches Slack");
         stage.ask("RestoreDrillFunctionName", &json!({"kind": "sweep"})).await.expect("an answer");
         let calls = stage.cloud.calls(&stage.account, 0).await.expect("the calls");
@@ -90,7 +90,7 @@ fn migrations_are_rehearsed_and_the_gate_opens_for_exactly_these() {
                 "migrations": {"prefix": format!("migrations/{folder}/"), "database": "app"},
             });
             let started = sfn.start_execution().state_machine_arn(&machine).name(folder).input(input.to_string()).send().await.expect("start");
-            let ended = stage.cloud.wait_for_execution(&stage.account, &started.execution_arn, super::stage::PATIENCE).await.expect("an end");
+            let ended = stage.cloud.wait_for_execution(&stage.account, &started.execution_arn, PATIENCE).await.expect("an end");
             ends.push((folder, ended.status.clone(), ended.error.clone().unwrap_or_default(), ended.value()));
         }
         let [good, bad, gone] = <[_; 3]>::try_from(ends).expect("three");

@@ -3,61 +3,19 @@
 use std::time::Duration;
 
 use local::database::{self, with_database};
-use restore_drill::checks::{engine, integrity, neighbours};
+use restore_drill::checks::{engine, integrity};
 use restore_drill::reading::Job;
 use restore_drill::reading::windows::Sizes;
-use serde_json::json;
-use shared::finding::{Finding, FindingKind, Severity};
+use shared::finding::FindingKind;
 use sqlx::Connection as _;
-use tests::bed::{Bed, report};
-use tests::checks::{fetch, restored_copy};
-use tests::soak::mutations::create_generated;
 use tests::world::{run, unique, world};
 
-use super::damage::{Copy, Found, Source, checked, expected, found};
-use super::reading::{LONG, access, dump, ledger};
-
-/// Two drills for each seed: of the database itself between two backups, and of a restored archive. Seed 0 is an empty database.
-async fn clean_drills(seeds: std::ops::Range<u64>) -> usize {
-    let mut drills = 0;
-    for seed in seeds {
-        let major = if seed.is_multiple_of(2) { 17 } else { 18 };
-        let (bed, instance) = (Bed::new().await, world().await.server(major).await);
-        let (source, copy) = (format!("clean_{seed}_{}", unique()), format!("clean_copy_{seed}_{}", unique()));
-        if seed == 0 {
-            database::create(&instance, &source).await.expect("create");
-        } else {
-            create_generated(&instance, &source, seed).await;
-        }
-        let url = |database: &str| with_database(&instance.admin_url, database).expect("a URL");
-        let before = dump(&bed, &instance, &url(&source), &source).await;
-        let outcome =
-            bed.dump(&instance, &url(&source), &json!({"kind": "dump", "databases": [source], "scheduledAt": "2026-11-23T03:00:00Z"})).await;
-        let after = fetch(&bed, &report(outcome), &source).await;
-        let old = neighbours::table_of_contents(&bed.store, &before).await.expect("read").expect("a table of contents");
-        let new = neighbours::table_of_contents(&bed.store, &after.manifest).await.expect("read").expect("a table of contents");
-        restored_copy(&instance, &after, &source, &copy, &[&["-j2"]]).await;
-        let drilled = [
-            Copy { database: source.clone(), source: Source::Snapshot(Box::new((before, after.manifest.clone(), old, new.clone()))) },
-            Copy { database: copy.clone(), source: Source::Archive(Box::new((after.manifest.clone(), new))) },
-        ];
-        for drilled in drilled {
-            let findings = drilled.findings(&instance, &url(&drilled.database)).await;
-            // The generator makes constraints that are not valid, which every copy has too.
-            let findings: Vec<&Finding> =
-                findings.iter().filter(|finding| finding.severity > Severity::Note && finding.kind != FindingKind::ConstraintNotTrusted).collect();
-            assert!(findings.is_empty(), "seed {seed} on {major}, {}: {findings:#?}", drilled.database);
-            drills += 1;
-        }
-        database::drop(&instance, &copy).await.expect("drop");
-        database::drop(&instance, &source).await.expect("drop");
-    }
-    drills
-}
+use tests::drills::clean_drills;
+use tests::drills::copy::{Found, LONG, access, checked, expected, found, ledger};
 
 #[test]
 fn clean_drills_find_nothing() {
-    run(async { assert_eq!(clean_drills(0..10).await, 20) });
+    run(async { assert_eq!(clean_drills(0..10).await, (20, Vec::new())) });
 }
 
 #[test]

@@ -6,13 +6,21 @@ use super::assert_none;
 use super::licence::satisfy;
 use super::tree::{File, files, root, text};
 
-const FUNCTIONS: [&str; 6] = ["snapshot", "logical-dump", "backup-verify", "retention", "restore-drill", "notify-slack"];
+const FUNCTIONS: [&str; 7] = ["snapshot", "logical-dump", "backup-verify", "retention", "restore-drill", "rotate-secret", "notify-slack"];
 const HARNESS: [&str; 3] = ["local", "tests", "bench"];
 
 /// Who may depend on these; everybody else may not.
 const ONLY: [(&str, &[&str], &str); 3] = [
-    ("sqlx", &["shared-postgres", "logical-dump", "restore-drill", "local", "tests", "bench"], "only what connects to a database knows its driver"),
-    ("shared-postgres", &["logical-dump", "restore-drill", "local", "tests", "bench"], "a function that never connects must not carry the driver"),
+    (
+        "sqlx",
+        &["shared-postgres", "logical-dump", "restore-drill", "rotate-secret", "local", "tests", "bench"],
+        "only what connects to a database knows its driver",
+    ),
+    (
+        "shared-postgres",
+        &["logical-dump", "restore-drill", "rotate-secret", "local", "tests", "bench"],
+        "a function that never connects must not carry the driver",
+    ),
     ("local", &["local", "tests", "bench"], "the local cloud is no part of what is deployed"),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::world::{unique, world};
 use aws_sdk_lambda::primitives::Blob;
 use chrono::{DateTime, Utc};
 use local::cloud::REGION;
@@ -13,13 +14,12 @@ use restore_drill::result::DrillResult;
 use restore_drill::step::Milestone;
 use serde_json::{Value, json};
 use shared::store::Store;
-use tests::world::{unique, world};
 
-pub(super) const DATABASE: &str = "app";
-pub(super) const PATIENCE: Duration = Duration::from_mins(3);
+pub const DATABASE: &str = "app";
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A stack that guards an instance.
-pub(super) struct Stage {
+pub struct Stage {
     pub cloud: &'static Cloud,
     pub account: String,
     pub instance: Instance,
@@ -30,7 +30,13 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn new(more: &[(&'static str, String)]) -> Self {
+    /// A stack with further parameters.
+    pub async fn new(more: &[(&'static str, String)]) -> Self {
+        Self::new_with(|_| more.to_vec()).await
+    }
+
+    /// A stack with further parameters, which may name its account.
+    pub async fn new_with(more: impl FnOnce(&str) -> Vec<(&'static str, String)>) -> Self {
         let (cloud, number) = (&world().await.cloud, unique());
         let account = format!("6{number:011}");
         let instance = cloud.create_instance(&account, "app-db", 17).await.expect("create the instance");
@@ -46,7 +52,7 @@ impl Stage {
             ("VpcSubnetIds", network.subnet_ids.join(",")),
             ("VpcSecurityGroupIds", network.security_group_id),
         ];
-        parameters.extend(more.iter().cloned());
+        parameters.extend(more(&account));
         let deployed = cloud.deploy_lifeboat(&account, "lifeboat-dev", "dev", &instance, &parameters).await.expect("deploy the stack");
         let bucket = deployed.output("BackupBucketName").expect("a bucket").to_owned();
         let store = Store::new(aws_sdk_s3::Client::new(&cloud.sdk_config(&account)), bucket);
@@ -54,18 +60,18 @@ impl Stage {
     }
 
     /// Deploys again, with more.
-    pub(super) async fn redeploy(&mut self, more: Vec<(&'static str, String)>) {
+    pub async fn redeploy(&mut self, more: Vec<(&'static str, String)>) {
         self.parameters.extend(more);
         let deployed = self.cloud.deploy_lifeboat(&self.account, "lifeboat-dev", "dev", &self.instance, &self.parameters).await;
         self.deployed = deployed.expect("deploy the stack again");
     }
 
-    pub(super) fn output(&self, name: &str) -> &str {
+    pub fn output(&self, name: &str) -> &str {
         self.deployed.output(name).expect("an output")
     }
 
     /// Invokes a function as an operator does, and gives its answer, or its error.
-    pub(super) async fn ask(&self, function: &str, request: &Value) -> Result<Value, Value> {
+    pub async fn ask(&self, function: &str, request: &Value) -> Result<Value, Value> {
         let lambda = aws_sdk_lambda::Client::new(&self.cloud.sdk_config(&self.account));
         let call = lambda.invoke().function_name(self.output(function)).payload(Blob::new(request.to_string()));
         let answer = call.send().await.expect("invoke");
@@ -73,63 +79,63 @@ impl Stage {
         if answer.function_error().is_some() { Err(value) } else { Ok(value) }
     }
 
-    pub(super) async fn dump(&self) {
+    pub async fn dump(&self) {
         let answer = self.ask("LogicalDumpFunctionName", &json!({"kind": "dump"})).await.expect("dump");
         assert_eq!(answer["outcome"], "ok", "{answer:#}");
     }
 
     /// A daily snapshot that is available; its id.
-    pub(super) async fn snapshot(&self, slot: DateTime<Utc>) -> String {
+    pub async fn snapshot(&self, slot: DateTime<Utc>) -> String {
         self.ask("SnapshotFunctionName", &json!({"kind": "daily", "scheduledAt": slot})).await.expect("take a snapshot");
         let id = format!("lifeboat-dev-app-db-{}", slot.format("daily-%Y%m%dt%H%M%Sz"));
         self.cloud.wait_for_snapshot(&self.account, REGION, &id).await.expect("available");
         id
     }
 
-    pub(super) async fn sql(&self, sql: &str) {
+    pub async fn sql(&self, sql: &str) {
         database::run_as_admin(&self.instance, DATABASE, sql).await.expect("run SQL");
     }
 
     /// Begins a drill; its id and execution.
-    pub(super) async fn begin(&self, request: &Value) -> (DrillId, String) {
+    pub async fn begin(&self, request: &Value) -> (DrillId, String) {
         let answer = self.ask("RestoreDrillFunctionName", request).await.unwrap_or_else(|error| panic!("{error:#}"));
         let drill = answer["drill"].as_str().expect("an id").parse().expect("an id");
         (drill, answer["execution"].as_str().expect("an execution").to_owned())
     }
 
     /// Plays a drill to its end.
-    pub(super) async fn play(&self, request: &Value) -> (DrillId, Execution, Option<DrillResult>) {
+    pub async fn play(&self, request: &Value) -> (DrillId, Execution, Option<DrillResult>) {
         let (drill, execution) = self.begin(request).await;
         let ended = self.cloud.wait_for_execution(&self.account, &execution, PATIENCE).await.expect("an end");
         (drill.clone(), ended, self.result(&drill).await)
     }
 
-    pub(super) async fn result(&self, drill: &DrillId) -> Option<DrillResult> {
+    pub async fn result(&self, drill: &DrillId) -> Option<DrillResult> {
         let bytes = self.store.get(&drill.key(Milestone::Judged.object())).await.expect("read")?;
         Some(serde_json::from_slice(&bytes).expect("a result"))
     }
 
     /// Instances of the account, but for the guarded one.
-    pub(super) async fn others(&self) -> Vec<String> {
+    pub async fn others(&self) -> Vec<String> {
         self.cloud.scratch_instances(&self.account, &self.instance.id).await.expect("list instances")
     }
 
     /// Parameters that drills made.
-    pub(super) async fn secrets(&self) -> Vec<String> {
+    pub async fn secrets(&self) -> Vec<String> {
         let ssm = aws_sdk_ssm::Client::new(&self.cloud.sdk_config(&self.account));
         let answer = ssm.get_parameters_by_path().path("/lifeboat/dev/drills/").recursive(true).send().await.expect("list");
         answer.parameters().iter().filter_map(|parameter| parameter.name().map(str::to_owned)).collect()
     }
 
     /// The ARN of a role of the stack, from the calls that were made with it.
-    pub(super) async fn role(&self, logical_id: &str) -> String {
+    pub async fn role(&self, logical_id: &str) -> String {
         let calls = self.cloud.calls(&self.account, 0).await.expect("the calls");
         let principal = calls.iter().map(|call| call.principal.clone()).find(|principal| principal.contains(logical_id)).expect("a call of the role");
         let name = principal.rsplit('/').find(|part| part.contains(logical_id)).expect("a name").to_owned();
         format!("arn:aws:iam::{}:role/{name}", self.account)
     }
 
-    pub(super) async fn end(self) {
+    pub async fn end(self) {
         self.cloud.drop_account(&self.account).await.expect("drop the account");
     }
 }
