@@ -144,13 +144,15 @@ pub(crate) fn without(failure: Failure, secret: &SecretString) -> Failure {
     let secret = secret.expose_secret();
     // Written in JSON, quotes and backslashes look different.
     let quoted = serde_json::Value::from(secret).to_string();
-    let text = failure.to_string();
-    if secret.is_empty() || !(text.contains(secret) || text.contains(quoted.trim_matches('"'))) {
+    let inner = quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')).unwrap_or(&quoted);
+    let repeats = |text: &str| text.contains(secret) || text.contains(inner);
+    let hint_repeats = failure.hint.as_deref().is_some_and(repeats);
+    if secret.is_empty() || !(repeats(&failure.to_string()) || hint_repeats) {
         return failure;
     }
     let silent = Failure::new(failure.kind, "the service's message repeats the value, and is left out");
     match failure.hint {
-        Some(hint) if !hint.contains(secret) => silent.hint(hint),
+        Some(hint) if !hint_repeats => silent.hint(hint),
         _ => silent,
     }
 }
