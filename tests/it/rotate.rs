@@ -6,6 +6,7 @@ mod database;
 mod driven;
 mod listener;
 mod scenario;
+mod single;
 mod store;
 mod store_journals;
 mod store_secret;

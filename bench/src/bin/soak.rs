@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use tests::bed::Bed;
@@ -267,7 +267,7 @@ fn soak_rotations(arguments: &Arguments) -> (String, Vec<String>) {
 }
 
 async fn soak_turns(arguments: &Arguments) -> (String, Vec<String>) {
-    let turns = turns(arguments.seed, arguments.count as u64).await;
+    let turns = turns(arguments.seed, arguments.count as u64, Duration::from_millis(10)).await;
     say(&format!("{:?}", turns.troubles));
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let rate = turns.logins as f64 / turns.seconds;

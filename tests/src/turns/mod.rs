@@ -56,7 +56,7 @@ struct Application {
 }
 
 impl Application {
-    fn start(instance: &Instance, live: String) -> Self {
+    fn start(instance: &Instance, live: String, pace: Duration) -> Self {
         let application =
             Self { live: Arc::new(RwLock::new(live)), over: Arc::default(), logins: Arc::default(), refused: Arc::default(), tasks: Vec::new() };
         let tasks = (0..INSTANCES).map(|_| {
@@ -66,7 +66,10 @@ impl Application {
                 let read = || live.read().expect("nobody panics here").clone();
                 let mut url = read();
                 let mut held = database::connect(&instance, &url).await.expect("the first session");
+                let mut pace = tokio::time::interval(pace);
+                pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 while !over.load(Ordering::Relaxed) {
+                    pace.tick().await;
                     match database::connect(&instance, &url).await {
                         Ok(connection) => {
                             logins.fetch_add(1, Ordering::Relaxed);
@@ -102,16 +105,21 @@ impl Application {
 }
 
 /// A stack, the function as its own process, and both its ways to the world in our hands.
-struct Turner {
-    shop: Shop,
-    http: HttpProxy,
+pub struct Turner {
+    /// The stack.
+    pub shop: Shop,
+    /// The function's way to AWS.
+    pub http: HttpProxy,
     tcp: TcpProxy,
     environment: Vec<(String, String)>,
+    /// Everything that the function has printed.
+    printed: Mutex<Vec<String>>,
 }
 
 impl Turner {
-    async fn new() -> Self {
-        let shop = Shop::new(PAIR).await;
+    /// Deploys the stack with the definition of its credential.
+    pub async fn new(definition: &str) -> Self {
+        let shop = Shop::new(definition).await;
         let http = HttpProxy::start(&shop.stage.cloud.endpoint).await.expect("a proxy");
         let port = shop.stage.instance.port;
         let address: IpAddr = shop.stage.instance.host.parse().expect("an address");
@@ -130,11 +138,50 @@ impl Turner {
         // The rotator alone goes through the proxy.
         let through = shop.get("/lifeboat/dev/rotator-url").await.replace(&format!(":{port}/"), &format!(":{}/", tcp.address.port()));
         shop.put("/lifeboat/dev/rotator-url", &through).await;
-        Self { shop, http, tcp, environment }
+        Self { shop, http, tcp, environment, printed: Mutex::default() }
     }
 
     async fn runner(&self) -> Runner {
         Runner::start(&world().await.function("rotate-secret"), &self.environment).await.expect("start rotate-secret")
+    }
+
+    fn keep_output(&self, runner: &Runner) {
+        let mut printed = self.printed.lock().expect("nobody panics here");
+        printed.extend(runner.stdout_lines());
+        printed.extend(runner.stderr_lines());
+    }
+
+    /// Where a password or key that was ever live stands and must not: in what the function printed, in the bucket, in Slack.
+    pub async fn leaks(&self) -> Vec<String> {
+        let mut secrets = vec![FIRST.to_owned()];
+        let mut next = None;
+        loop {
+            let call = self.shop.ssm.get_parameter_history().name(PARAMETER).with_decryption(true).set_next_token(next);
+            let answer = call.send().await.expect("the history");
+            secrets.extend(answer.parameters().iter().filter_map(|version| password(version.value()?)));
+            next = answer.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                break;
+            }
+        }
+        let mut texts = self.printed.lock().expect("nobody panics here").clone();
+        texts.extend(self.shop.stage.slack.messages().iter().map(|message| message.body.to_string()));
+        for prefix in ["reports/rotate-secret/", "rotations/"] {
+            for listed in self.shop.stage.store.list(prefix).await.expect("list") {
+                texts.push(String::from_utf8_lossy(&self.shop.stage.store.get(&listed.key).await.expect("read").unwrap_or_default()).into_owned());
+            }
+        }
+        assert!(secrets.len() > 1 && texts.len() > 1, "{} secrets, {} texts", secrets.len(), texts.len());
+        let leaks = |text: &&String| secrets.iter().any(|secret| text.contains(secret.as_str()));
+        texts.iter().filter(leaks).map(|text| format!("a secret stands in {text}")).collect()
+    }
+
+    /// One rotation that nothing disturbs, which must succeed.
+    pub async fn rotate(&self, id: &str) {
+        let runner = self.runner().await;
+        let outcome = runner.invoke_as(id, &json!({"kind": "rotate", "secret": "shop"}), LIMIT).await;
+        self.keep_output(&runner);
+        assert!(matches!(&outcome, Outcome::Ok(report) if report["outcome"] == "ok"), "{outcome:?}");
     }
 
     async fn user(&self) -> String {
@@ -201,6 +248,7 @@ impl Turner {
                 let _ = runner.invoke_as(id, request, LIMIT).await;
             }
         }
+        self.keep_output(&runner);
         self.heal();
     }
 
@@ -232,6 +280,7 @@ impl Turner {
             }
             let _ = runner.invoke(&json!({"kind": "sweep"}), LIMIT).await;
         }
+        self.keep_output(&runner);
         wrong.into_iter().map(|what| format!("turn {number}, {sort}: {what}")).collect()
     }
 }
@@ -246,12 +295,16 @@ const SORTS: [&str; 7] = [
     "frozen, and called twice",
 ];
 
-/// So many rotations, the sort of trouble by turns, its moment by the seed.
-pub async fn turns(seed: u64, count: u64) -> Turns {
-    let turner = Turner::new().await;
+fn password(url: &str) -> Option<String> {
+    url.split_once("//")?.1.split_once('@')?.0.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+/// So many rotations, the sort of trouble by turns, its moment by the seed. Each instance of the application logs in once in a `pace`, or as often as it can.
+pub async fn turns(seed: u64, count: u64, pace: Duration) -> Turns {
+    let turner = Turner::new(PAIR).await;
     let mut all = Turns::default();
     let live = turner.shop.get(PARAMETER).await;
-    let application = Application::start(&turner.shop.stage.instance, live);
+    let application = Application::start(&turner.shop.stage.instance, live, pace);
     let began = Instant::now();
     // What a rotation is like that nothing disturbs.
     let (recorded, passed) = (turner.http.recorded().len(), turner.tcp.bytes());
@@ -280,6 +333,7 @@ pub async fn turns(seed: u64, count: u64) -> Turns {
     if turner.shop.logs_in(&stolen).await {
         all.wrong.push("the first password still works".to_owned());
     }
+    all.wrong.extend(turner.leaks().await);
     turner.shop.stage.end().await;
     all
 }

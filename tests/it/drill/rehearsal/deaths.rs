@@ -33,22 +33,36 @@ async fn ends_well(copy: &Copy, state: &State, told: &str) {
     }
 }
 
+/// A statement outside a transaction leaves no trace of its own: ended while nobody looked, it is unknown, and said to be.
+async fn ends_well_or_says_so(copy: &Copy, state: &State, told: &str) {
+    let result = state.result.as_ref().unwrap_or_else(|| panic!("{told}: {state:?}"));
+    if result.units.iter().all(|unit| unit.unknown.is_none()) {
+        ends_well(copy, state, told).await;
+    } else {
+        assert!(!result.verdict.passes, "{told}: what is unknown does not pass");
+        let marks = copy.ask("select count(*) = count(distinct what) from ran").await;
+        assert_eq!(marks, "true", "{told}");
+    }
+}
+
 #[test]
 fn in_haste_it_goes_on_where_it_was() {
     run(async {
         let (copy, migration) = (Copy::new(17).await, migration());
-        let (mut calls, mut before) = (0, 0);
+        let (mut calls, mut before, mut time) = (0, 0, Duration::from_millis(600));
         let state = loop {
             calls += 1;
-            let state = copy.advance(&migration, Duration::from_millis(600)).await.expect("go on");
+            let state = copy.advance(&migration, time).await.expect("go on");
             if state.done {
                 break state;
             }
             assert!(calls < 500 && (state.units_done >= before || state.units_done == 0), "{calls}: {state:?}");
             before = state.units_done;
+            // A busy machine may need longer for the shortest of its steps.
+            time = time.mul_f32(1.02);
         };
         assert!(calls >= 4, "statements outlived {calls} invocations");
-        ends_well(&copy, &state, "in haste").await;
+        ends_well_or_says_so(&copy, &state, "in haste").await;
         copy.drop().await;
     });
 }
@@ -72,15 +86,7 @@ fn killed_at_any_moment_it_converges() {
             // The lock of one that was killed is let go when its server notices.
             state = copy.advance(&migration, Duration::from_mins(1)).await.expect("go on");
         }
-        // A VACUUM leaves no trace: killed at its end, it is unknown, and said to be.
-        let result = state.result.as_ref().unwrap_or_else(|| panic!("seed {seed}: {state:?}"));
-        if result.units.iter().all(|unit| unit.unknown.is_none()) {
-            ends_well(&copy, &state, &format!("seed {seed}")).await;
-        } else {
-            assert!(!result.verdict.passes, "seed {seed}: what is unknown does not pass");
-            let marks = copy.ask("select count(*) = count(distinct what) from ran").await;
-            assert_eq!(marks, "true", "seed {seed}");
-        }
+        ends_well_or_says_so(&copy, &state, &format!("seed {seed}")).await;
         copy.drop().await;
     });
 }
