@@ -13,6 +13,9 @@ use crate::plan::{Death, Live, Mark, Observed, Proof, Refresh, Step, Strategy, W
 /// Steps of one invocation. A rotation has about fifteen; more means that two rules undo each other's work.
 const STEPS_MAX: u32 = 60;
 
+/// How often a journal is read again where nothing else tells a stale one. Parameter Store's answers are late by less than a second, and seldom.
+const JOURNAL_LOOKS: u32 = 3;
+
 /// What is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -178,6 +181,15 @@ async fn opened<H: DatabaseHands>(
         let in_use = if target.strategy() == Strategy::Pair { hands.sessions(user, None).await? } else { Vec::new() };
         if !in_use.is_empty() {
             return Ok(Err(format!("the user {user:?}, whose turn it is, is in use: {}", in_use.join(", "))));
+        }
+    }
+    if purpose != Purpose::Rotation {
+        // A thief may have changed the password, so that the live value proves nothing: then a stale journal shows only by looking again.
+        for _ in 0..JOURNAL_LOOKS {
+            if hands.journal().await?.is_some_and(|journal| journal.is_open()) {
+                let failure = Failure::new(FailureKind::Conflict, "an older journal was read first, and another rotation is open");
+                return Err(failure.hint("call again: that rotation goes on"));
+            }
         }
     }
     let journal = Journal {

@@ -112,6 +112,9 @@ impl World {
 impl World {
     /// When nothing is open any more: everybody can log in, no secret is left in the journal, and an incident has thrown everybody out.
     pub(super) fn judge_end(&mut self) {
+        // Readers have the time that they need.
+        let last = self.commits.len() - 1;
+        self.readers.fill(last);
         let live = self.newest().clone();
         if !self.disturbed && !self.admits_everywhere(&live) {
             self.violated("end", |world| format!("nothing is open, and the live value {live:?} does not log in: {:?}", world.writer()));
