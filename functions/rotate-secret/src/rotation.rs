@@ -13,8 +13,8 @@ use crate::plan::{Death, Live, Mark, Observed, Proof, Refresh, Step, Strategy, W
 /// Steps of one invocation. A rotation has about fifteen; more means that two rules undo each other's work.
 const STEPS_MAX: u32 = 60;
 
-/// How often a journal is read again where nothing else tells a stale one. Parameter Store's answers are late by less than a second, and seldom.
-const JOURNAL_LOOKS: u32 = 3;
+/// How often a parameter is read again where nothing else tells a stale answer. Parameter Store's answers are late by less than a second, and seldom.
+const LOOKS_AGAIN: u32 = 3;
 
 /// What is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +185,7 @@ async fn opened<H: DatabaseHands>(
     }
     if purpose != Purpose::Rotation {
         // A thief may have changed the password, so that the live value proves nothing: then a stale journal shows only by looking again.
-        for _ in 0..JOURNAL_LOOKS {
+        for _ in 0..LOOKS_AGAIN {
             if hands.journal().await?.is_some_and(|journal| journal.is_open()) {
                 let failure = Failure::new(FailureKind::Conflict, "an older journal was read first, and another rotation is open");
                 return Err(failure.hint("call again: that rotation goes on"));
@@ -290,6 +290,8 @@ async fn go_on<H: DatabaseHands>(hands: &mut H, target: &Target, mut journal: Jo
             Step::ProveLive => seen.live_proof = Some(hands.prove(&live.credential, None).await?),
             Step::CountSessions => seen.old_sessions = Some(hands.sessions(&old.user, before).await?),
             Step::ProveDeath => seen.death = Some(hands.prove_death(&old).await?),
+            // Somebody's value ends this rotation, and the new password with it: not by a stale look.
+            Step::Close(Outcome::Superseded, _) if newer(hands, &mut live).await? => seen = Seen { alterations: seen.alterations, ..Seen::default() },
             Step::Close(outcome, reason) => {
                 let closed = close(hands, &mut journal, outcome, reason).await?;
                 run.progress = Progress::Ended(closed);
@@ -304,6 +306,18 @@ async fn go_on<H: DatabaseHands>(hands: &mut H, target: &Target, mut journal: Jo
         }
     }
     Err(Failure::new(FailureKind::Other, format!("no end after {STEPS_MAX} steps: {:?}", run.steps)))
+}
+
+/// Whether there is a newer live value than the one that was seen, which is then taken.
+async fn newer<H: DatabaseHands>(hands: &mut H, live: &mut LiveValue) -> Result<bool, Failure> {
+    for _ in 0..LOOKS_AGAIN {
+        let again = hands.live(Some(&live.version)).await?;
+        if again.version != live.version {
+            *live = again;
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn comment_of<H: DatabaseHands>(hands: &mut H, user: &str) -> Result<Option<String>, Failure> {
