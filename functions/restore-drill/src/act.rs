@@ -39,6 +39,23 @@ pub struct Hands<'a> {
     pub now: DateTime<Utc>,
 }
 
+/// A request for a scratch instance with what is the same for each, whatever it is made from: closed, alone, and marked as ours. RDS's builders share no trait.
+macro_rules! closed {
+    ($aim:expr, $tags:expr, $request:expr) => {
+        $request
+            .db_instance_class(&$aim.class)
+            .db_subnet_group_name(&$aim.subnet_group)
+            .vpc_security_group_ids(&$aim.security_group)
+            .db_parameter_group_name(&$aim.parameter_group)
+            .publicly_accessible(false)
+            .multi_az(false)
+            .auto_minor_version_upgrade(false)
+            .copy_tags_to_snapshot(false)
+            .deletion_protection(false)
+            .set_tags(Some($tags))
+    };
+}
+
 impl Hands<'_> {
     fn plan(&self) -> &Plan {
         &self.observed.plan
@@ -81,75 +98,57 @@ impl Hands<'_> {
         let made = match &plan.source {
             Planned::Snapshot { arn, .. } => done(
                 "restore the snapshot (rds:RestoreDBInstanceFromDBSnapshot)",
-                rds.restore_db_instance_from_db_snapshot()
-                    .db_instance_identifier(&aim.id)
-                    .db_snapshot_identifier(arn)
-                    .db_instance_class(&aim.class)
-                    .db_subnet_group_name(&aim.subnet_group)
-                    .vpc_security_group_ids(&aim.security_group)
-                    .db_parameter_group_name(&aim.parameter_group)
-                    .publicly_accessible(false)
-                    .multi_az(false)
-                    .auto_minor_version_upgrade(false)
-                    .copy_tags_to_snapshot(false)
-                    .deletion_protection(false)
-                    .enable_iam_database_authentication(false)
-                    .set_tags(Some(tags))
-                    .send()
-                    .await
-                    .map(|_| ()),
+                closed!(
+                    aim,
+                    tags,
+                    rds.restore_db_instance_from_db_snapshot()
+                        .db_instance_identifier(&aim.id)
+                        .db_snapshot_identifier(arn)
+                        .enable_iam_database_authentication(false)
+                )
+                .send()
+                .await
+                .map(|_| ()),
             ),
             Planned::PointInTime { instance, data_at, latest } => {
                 let time = aws_sdk_rds::primitives::DateTime::from_millis(data_at.timestamp_millis());
                 done(
                     "restore to the point in time (rds:RestoreDBInstanceToPointInTime)",
-                    rds.restore_db_instance_to_point_in_time()
-                        .target_db_instance_identifier(&aim.id)
-                        .source_db_instance_identifier(instance)
-                        .set_restore_time((!latest).then_some(time))
-                        .set_use_latest_restorable_time(latest.then_some(true))
-                        .db_instance_class(&aim.class)
-                        .db_subnet_group_name(&aim.subnet_group)
-                        .vpc_security_group_ids(&aim.security_group)
-                        .db_parameter_group_name(&aim.parameter_group)
-                        .publicly_accessible(false)
-                        .multi_az(false)
-                        .auto_minor_version_upgrade(false)
-                        .copy_tags_to_snapshot(false)
-                        .deletion_protection(false)
-                        .enable_iam_database_authentication(false)
-                        .set_tags(Some(tags))
-                        .send()
-                        .await
-                        .map(|_| ()),
+                    closed!(
+                        aim,
+                        tags,
+                        rds.restore_db_instance_to_point_in_time()
+                            .target_db_instance_identifier(&aim.id)
+                            .source_db_instance_identifier(instance)
+                            .set_restore_time((!latest).then_some(time))
+                            .set_use_latest_restorable_time(latest.then_some(true))
+                            .enable_iam_database_authentication(false)
+                    )
+                    .send()
+                    .await
+                    .map(|_| ()),
                 )
             }
             Planned::Archives { .. } => done(
                 "make the instance (rds:CreateDBInstance)",
-                rds.create_db_instance()
-                    .db_instance_identifier(&aim.id)
-                    .engine("postgres")
-                    .engine_version(&aim.engine_version)
-                    .db_instance_class(&aim.class)
-                    .allocated_storage(aim.storage_gib)
-                    .storage_type("gp3")
-                    .storage_encrypted(true)
-                    .master_username(&aim.master_user)
-                    // Nobody ever learns this one; it is replaced before anything connects.
-                    .master_user_password(password())
-                    .backup_retention_period(0)
-                    .db_subnet_group_name(&aim.subnet_group)
-                    .vpc_security_group_ids(&aim.security_group)
-                    .db_parameter_group_name(&aim.parameter_group)
-                    .publicly_accessible(false)
-                    .multi_az(false)
-                    .auto_minor_version_upgrade(false)
-                    .copy_tags_to_snapshot(false)
-                    .deletion_protection(false)
-                    .set_tags(Some(tags))
-                    .send()
-                    .await
-                    .map(|_| ()),
+                closed!(
+                    aim,
+                    tags,
+                    rds.create_db_instance()
+                        .db_instance_identifier(&aim.id)
+                        .engine("postgres")
+                        .engine_version(&aim.engine_version)
+                        .allocated_storage(aim.storage_gib)
+                        .storage_type("gp3")
+                        .storage_encrypted(true)
+                        .master_username(&aim.master_user)
+                        // Nobody ever learns this one; it is replaced before anything connects.
+                        .master_user_password(password())
+                        .backup_retention_period(0)
+                )
+                .send()
+                .await
+                .map(|_| ()),
             ),
         };
         match made {

@@ -59,7 +59,7 @@ pub enum Fence {
 pub struct Published {
     /// The version.
     pub version: String,
-    /// Whether somebody wrote between our look and our writing.
+    /// Whether somebody else wrote between our look and our writing, or after it. Their value is among the recent ones, and has to be judged.
     pub overtaken: bool,
 }
 

@@ -91,6 +91,36 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// A rotation that begins now with a new password or key; without users, and before its first phase.
+    pub(crate) fn new<H: Hands>(
+        hands: &mut H,
+        secret: &str,
+        rotation: &RotationId,
+        purpose: Purpose,
+        live_version: String,
+        previous: SecretString,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            schema: SCHEMA,
+            secret: secret.to_owned(),
+            rotation: rotation.clone(),
+            purpose,
+            opened_at: hands.now(),
+            live_version,
+            user: None,
+            old_user: None,
+            pending: Some(Kept(hands.new_secret()?)),
+            previous: Some(Kept(previous)),
+            token: hands.token(rotation),
+            phase: 0,
+            published_version: None,
+            published_at: None,
+            refreshed_at: None,
+            refreshes: Vec::new(),
+            closed: None,
+        })
+    }
+
     /// Whether there is something left to do.
     pub const fn is_open(&self) -> bool {
         self.closed.is_none()

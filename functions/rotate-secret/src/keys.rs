@@ -9,11 +9,11 @@ use serde::Serialize;
 use shared::failure::{Failure, FailureKind};
 use shared::secrets::SecretString;
 
-use crate::hands::{Fence, Hands, Published};
+use crate::hands::{Hands, Published};
 use crate::identity::RotationId;
-use crate::journal::{Journal, Kept, Outcome, Purpose, SCHEMA};
+use crate::journal::{Journal, Outcome, Purpose};
 use crate::plan::{Refresh, Waiting};
-use crate::rotation::{Ask, Progress, close, taken_up};
+use crate::rotation::{Ask, Found, Progress, Run, close, found};
 
 /// Steps of one invocation; a phase has four.
 const STEPS_MAX: u32 = 20;
@@ -140,78 +140,27 @@ pub fn next_step(observed: &Observed, now: DateTime<Utc>) -> Step {
     Step::Publish(live + 1)
 }
 
-/// What one invocation did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// How far it got.
-    pub progress: Progress,
-    /// What it did, in order.
-    pub steps: Vec<Step>,
-    /// The journal at the end.
-    pub journal: Option<Journal>,
-    /// The version that somebody wrote while ours was being written.
-    pub overtaken: Option<String>,
-}
-
 /// Rotates keys, as far as one invocation gets.
 ///
 /// # Errors
 /// When something could not be done or seen. Calling again goes on from what is there.
-pub async fn rotate<H: KeyHands>(hands: &mut H, target: &Target, ask: &Ask) -> Result<Run, Failure> {
-    let mut run = Run { progress: Progress::Nothing, steps: Vec::new(), journal: None, overtaken: None };
-    if let Fence::Busy(who) = hands.fence().await? {
-        run.progress = Progress::Busy(who);
-        return Ok(run);
-    }
-    let journal = match (hands.journal().await?, ask) {
-        (Some(open), Ask::GoOn) if open.is_open() => open,
-        (journal, Ask::GoOn) => {
-            run.journal = journal;
-            return Ok(run);
+pub async fn rotate<H: KeyHands>(hands: &mut H, target: &Target, ask: &Ask) -> Result<Run<Step>, Failure> {
+    let mut run = Run::default();
+    let journal = match found(hands, ask, &mut run).await? {
+        Found::Nothing => return Ok(run),
+        Found::Open(journal) => journal,
+        Found::ToBegin { last, rotation, purpose } => {
+            let live = hands.live(last.as_ref().and_then(|last| last.published_version.as_deref())).await?;
+            let journal = Journal::new(hands, &target.secret, rotation, purpose, live.version, live.sign)?;
+            hands.write_journal(&journal).await?;
+            journal
         }
-        (Some(open), Ask::Begin(_, purpose)) if open.is_open() => taken_up(hands, open, *purpose).await?,
-        (Some(Journal { rotation, closed: Some(closed), .. }), Ask::Begin(id, _)) if rotation == *id => {
-            run.progress = Progress::AlreadyEnded(closed);
-            return Ok(run);
-        }
-        (last, Ask::Begin(id, purpose)) => opened(hands, target, last.as_ref(), id, *purpose).await?,
     };
     go_on(hands, target, journal, &mut run).await?;
     Ok(run)
 }
 
-async fn opened<H: KeyHands>(
-    hands: &mut H,
-    target: &Target,
-    last: Option<&Journal>,
-    rotation: &RotationId,
-    purpose: Purpose,
-) -> Result<Journal, Failure> {
-    let live = hands.live(last.and_then(|last| last.published_version.as_deref())).await?;
-    let journal = Journal {
-        schema: SCHEMA,
-        secret: target.secret.clone(),
-        rotation: rotation.clone(),
-        purpose,
-        opened_at: hands.now(),
-        live_version: live.version,
-        user: None,
-        old_user: None,
-        pending: Some(Kept(hands.new_secret()?)),
-        previous: Some(Kept(live.sign)),
-        token: hands.token(rotation),
-        phase: 0,
-        published_version: None,
-        published_at: None,
-        refreshed_at: None,
-        refreshes: Vec::new(),
-        closed: None,
-    };
-    hands.write_journal(&journal).await?;
-    Ok(journal)
-}
-
-async fn go_on<H: KeyHands>(hands: &mut H, target: &Target, mut journal: Journal, run: &mut Run) -> Result<(), Failure> {
+async fn go_on<H: KeyHands>(hands: &mut H, target: &Target, mut journal: Journal, run: &mut Run<Step>) -> Result<(), Failure> {
     let missing = || Failure::new(FailureKind::Corrupt, "the open journal lacks its keys");
     let new = journal.pending.clone().ok_or_else(missing)?.0;
     let old = journal.previous.clone().ok_or_else(missing)?.0;

@@ -289,7 +289,7 @@ impl RotateSecret {
     /// A step of Secrets Manager's.
     async fn step(&self, tools: &Tools<'_>, event: &request::StepEvent, report: &mut Report) -> Result<Answer, Failure> {
         let definitions = self.definitions().await?;
-        let progress = steps::step(self, tools, &definitions, event, report).await?;
+        let progress = steps::step(tools, &definitions, event, report).await?;
         Ok(Answer { reply: Some(json!({"step": event.step, "progress": progress})), only_answered: false })
     }
 }

@@ -7,7 +7,7 @@ use shared::failure::{Failure, FailureKind};
 
 use crate::hands::{Credential, DatabaseHands, Fence, Hands, LiveValue};
 use crate::identity::{self, RotationId};
-use crate::journal::{Closed, Journal, Kept, Outcome, Purpose, SCHEMA};
+use crate::journal::{Closed, Journal, Outcome, Purpose};
 use crate::plan::{Death, Live, Mark, Observed, Proof, Refresh, Step, Strategy, Waiting, next_step};
 
 /// Steps of one invocation. A rotation has about fifteen; more means that two rules undo each other's work.
@@ -69,9 +69,10 @@ pub enum Ask {
 }
 
 /// How far it got.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Progress {
     /// Nothing is open, and nothing was asked for.
+    #[default]
     Nothing,
     /// This very rotation has ended before.
     AlreadyEnded(Closed),
@@ -90,17 +91,61 @@ pub enum Progress {
     Ended(Closed),
 }
 
-/// What one invocation did.
+/// What one invocation did: of a credential, or of keys with their steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct Run<S = Step> {
     /// How far it got.
     pub progress: Progress,
     /// What it did, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<S>,
     /// The journal at the end. Its secrets are dots when printed.
     pub journal: Option<Journal>,
     /// The version that somebody wrote while ours was being written.
     pub overtaken: Option<String>,
+}
+
+impl<S> Default for Run<S> {
+    fn default() -> Self {
+        Self { progress: Progress::default(), steps: Vec::new(), journal: None, overtaken: None }
+    }
+}
+
+/// What there is to do, for a credential and for keys alike.
+pub(crate) enum Found<'a> {
+    /// Nothing; the run says why.
+    Nothing,
+    /// A rotation that is open.
+    Open(Journal),
+    /// One is to be begun.
+    ToBegin {
+        /// The one before it.
+        last: Option<Journal>,
+        /// Its name.
+        rotation: &'a RotationId,
+        /// What it is for.
+        purpose: Purpose,
+    },
+}
+
+/// Takes the lock, and reads what there is to do.
+pub(crate) async fn found<'a, H: Hands, S>(hands: &mut H, ask: &'a Ask, run: &mut Run<S>) -> Result<Found<'a>, Failure> {
+    if let Fence::Busy(who) = hands.fence().await? {
+        run.progress = Progress::Busy(who);
+        return Ok(Found::Nothing);
+    }
+    Ok(match (hands.journal().await?, ask) {
+        (Some(open), Ask::GoOn) if open.is_open() => Found::Open(open),
+        (journal, Ask::GoOn) => {
+            run.journal = journal;
+            Found::Nothing
+        }
+        (Some(open), Ask::Begin(_, purpose)) if open.is_open() => Found::Open(taken_up(hands, open, *purpose).await?),
+        (Some(Journal { rotation, closed: Some(closed), .. }), Ask::Begin(id, _)) if rotation == *id => {
+            run.progress = Progress::AlreadyEnded(closed);
+            Found::Nothing
+        }
+        (last, Ask::Begin(rotation, purpose)) => Found::ToBegin { last, rotation, purpose: *purpose },
+    })
 }
 
 /// Rotates, as far as one invocation gets.
@@ -108,23 +153,11 @@ pub struct Run {
 /// # Errors
 /// When something could not be done or seen. Calling again goes on from what is there; nothing is lost and nothing is guessed.
 pub async fn rotate<H: DatabaseHands>(hands: &mut H, target: &Target, ask: &Ask) -> Result<Run, Failure> {
-    let mut run = Run { progress: Progress::Nothing, steps: Vec::new(), journal: None, overtaken: None };
-    if let Fence::Busy(who) = hands.fence().await? {
-        run.progress = Progress::Busy(who);
-        return Ok(run);
-    }
-    let journal = match (hands.journal().await?, ask) {
-        (Some(open), Ask::GoOn) if open.is_open() => open,
-        (journal, Ask::GoOn) => {
-            run.journal = journal;
-            return Ok(run);
-        }
-        (Some(open), Ask::Begin(_, purpose)) if open.is_open() => taken_up(hands, open, *purpose).await?,
-        (Some(Journal { rotation, closed: Some(closed), .. }), Ask::Begin(id, _)) if rotation == *id => {
-            run.progress = Progress::AlreadyEnded(closed);
-            return Ok(run);
-        }
-        (last, Ask::Begin(id, purpose)) => match opened(hands, target, last.as_ref(), id, *purpose).await? {
+    let mut run = Run::default();
+    let journal = match found(hands, ask, &mut run).await? {
+        Found::Nothing => return Ok(run),
+        Found::Open(journal) => journal,
+        Found::ToBegin { last, rotation, purpose } => match opened(hands, target, last.as_ref(), rotation, purpose).await? {
             Ok(journal) => journal,
             Err(why) => {
                 run.progress = Progress::Refused(why);
@@ -137,7 +170,7 @@ pub async fn rotate<H: DatabaseHands>(hands: &mut H, target: &Target, ask: &Ask)
 }
 
 /// A person asks for a rotation while one is open: that one goes on, as an incident if they say so, and consumers that failed are told once more.
-pub(crate) async fn taken_up<H: Hands>(hands: &mut H, mut journal: Journal, purpose: Purpose) -> Result<Journal, Failure> {
+async fn taken_up<H: Hands>(hands: &mut H, mut journal: Journal, purpose: Purpose) -> Result<Journal, Failure> {
     let mut changed = false;
     if journal.purpose == Purpose::Rotation && purpose != Purpose::Rotation {
         journal.purpose = purpose;
@@ -182,8 +215,7 @@ async fn opened<H: DatabaseHands>(
         if !in_use.is_empty() {
             return Ok(Err(format!("the user {user:?}, whose turn it is, is in use: {}", in_use.join(", "))));
         }
-    }
-    if purpose != Purpose::Rotation {
+    } else {
         // A thief may have changed the password, so that the live value proves nothing: then a stale journal shows only by looking again.
         for _ in 0..LOOKS_AGAIN {
             if hands.journal().await?.is_some_and(|journal| journal.is_open()) {
@@ -193,23 +225,10 @@ async fn opened<H: DatabaseHands>(
         }
     }
     let journal = Journal {
-        schema: SCHEMA,
-        secret: target.secret.clone(),
-        rotation: rotation.clone(),
-        purpose,
-        opened_at: hands.now(),
-        live_version: live.version,
         user: Some(user.to_owned()),
         old_user: Some(old_user),
-        pending: Some(Kept(hands.new_secret()?)),
-        previous: Some(Kept(live.credential.password)),
-        token: hands.token(rotation),
         phase: 1,
-        published_version: None,
-        published_at: None,
-        refreshed_at: None,
-        refreshes: Vec::new(),
-        closed: None,
+        ..Journal::new(hands, &target.secret, rotation, purpose, live.version, live.credential.password)?
     };
     hands.write_journal(&journal).await?;
     Ok(Ok(journal))

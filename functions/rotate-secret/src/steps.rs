@@ -15,18 +15,12 @@ use crate::plan::Proof;
 use crate::request::StepEvent;
 use crate::rotation::{Ask, Progress, Stop, rotate};
 use crate::store::{Preamble, Step, Store, preamble};
+use crate::target;
 use crate::telling::Told;
 use crate::value::{Form, Value};
-use crate::{RotateSecret, target};
 
 /// Does a step; in words, what came of it.
-pub(crate) async fn step(
-    _: &RotateSecret,
-    tools: &Tools<'_>,
-    definitions: &Definitions,
-    event: &StepEvent,
-    report: &mut Report,
-) -> Result<String, Failure> {
+pub(crate) async fn step(tools: &Tools<'_>, definitions: &Definitions, event: &StepEvent, report: &mut Report) -> Result<String, Failure> {
     let definition = of(definitions, &event.secret_id)?;
     let token = &event.client_request_token;
     let mut hands = CredentialHands::new(tools, definition, Some(token.clone()))?;

@@ -23,6 +23,7 @@ pub use self::journals::{Journals, OpenJournals};
 pub use self::parameter::ParameterStore;
 pub use self::preamble::{Described, Preamble, Step, preamble};
 pub use self::secret::{SecretsManager, Staged};
+pub use crate::hands::Published;
 use crate::remark::Remark;
 
 /// Waits between looks for what was just written: 3.1 s in all.
@@ -40,15 +41,6 @@ pub struct Live {
     pub version: String,
     /// Since when.
     pub changed_at: Option<DateTime<Utc>>,
-}
-
-/// What became of a publication.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// The version that the new value has.
-    pub version: String,
-    /// Whether somebody else wrote between the look and the publication, or after it. Their value is among the recent ones, and has to be judged.
-    pub overtaken: bool,
 }
 
 /// The place of one live value.

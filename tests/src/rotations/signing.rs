@@ -13,8 +13,8 @@ use rand::{RngExt, SeedableRng};
 use rotate_secret::hands::{Fence, Hands, Published};
 use rotate_secret::identity::RotationId;
 use rotate_secret::journal::{Journal, Purpose, Refresh};
-use rotate_secret::keys::{ALONE, KeyHands, LiveKeys, Run, SIGNS, Target, rotate};
-use rotate_secret::rotation::{Ask, Progress};
+use rotate_secret::keys::{ALONE, KeyHands, LiveKeys, SIGNS, Step, Target, rotate};
+use rotate_secret::rotation::{Ask, Progress, Run};
 use shared::failure::{Failure, FailureKind};
 use shared::secrets::{ExposeSecret, SecretString};
 
@@ -250,7 +250,7 @@ pub fn signing_history(seed: u64, swaps: bool) -> Result<Option<Purpose>, String
         held().faults = round < 60;
         let ask = if round == 0 || held().journals.is_empty() { Ask::Begin(id.clone(), purpose) } else { Ask::GoOn };
         let mut hands = KeysModel { world: world.clone(), seen: None };
-        let mut run: Pin<Box<dyn Future<Output = Result<Run, Failure>>>> = Box::pin(rotate(&mut hands, &target, &ask));
+        let mut run: Pin<Box<dyn Future<Output = Result<Run<Step>, Failure>>>> = Box::pin(rotate(&mut hands, &target, &ask));
         let mut ended = None;
         for _ in 0..200 {
             let mut context = Context::from_waker(noop_waker_ref());

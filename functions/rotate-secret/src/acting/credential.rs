@@ -228,8 +228,7 @@ impl DatabaseHands for CredentialHands<'_> {
         let value = self.value.as_ref().ok_or_else(|| Failure::new(FailureKind::Other, "the live value was not read"))?;
         let text = value.with(&credential.user, &credential.password)?;
         self.common.tools.alive()?;
-        let published = self.store.publish(&text, &from.version, journal.token.as_deref()).await?;
-        Ok(Published { version: published.version, overtaken: published.overtaken })
+        self.store.publish(&text, &from.version, journal.token.as_deref()).await
     }
 
     async fn role(&mut self, user: &str) -> Result<Option<Role>, Failure> {

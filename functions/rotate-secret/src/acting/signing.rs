@@ -106,7 +106,6 @@ impl KeyHands for SigningHands<'_> {
         if let Store::Secret(store) = &self.store {
             store.stage_pending(&token, &text).await?;
         }
-        let published = self.store.publish(&text, &self.version, Some(&token)).await?;
-        Ok(Published { version: published.version, overtaken: published.overtaken })
+        self.store.publish(&text, &self.version, Some(&token)).await
     }
 }
