@@ -15,9 +15,12 @@ import types
 import ministack.core.lambda_runtime as runtime
 import ministack.services.cloudwatch_logs as cloudwatch_logs
 import ministack.services.lambda_svc as lambda_service
+import ministack.services.sts as sts
 from ministack.core.responses import get_account_id, get_region
 
 from . import calls, iam, processes
+
+_CREDENTIALS_SECONDS = 30 * 24 * 3600
 
 _endpoint = ""
 _stand_ins = {}
@@ -76,6 +79,8 @@ def _collect(process, _deadline):
 
 def _credentials(config):
     found = _ministack_credentials(config)
+    # Credentials without an end are none for a login by IAM. These end after the cloud: a warm process keeps them.
+    sts._sessions[found["AWS_ACCESS_KEY_ID"]]["Expiration"] = time.time() + _CREDENTIALS_SECONDS
     calls.function_key(found["AWS_ACCESS_KEY_ID"], config.get("FunctionName", ""))
     return found
 

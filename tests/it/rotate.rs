@@ -4,6 +4,7 @@ mod consumers;
 mod consumers_beanstalk;
 mod database;
 mod driven;
+mod iam;
 mod listener;
 mod scenario;
 mod single;

@@ -29,8 +29,6 @@ use crate::remark::Remark;
 /// Waits between looks for what was just written: 3.1 s in all.
 const PAUSES: [Duration; 5] =
     [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800), Duration::from_millis(1600)];
-/// How many older values anybody may ask for.
-pub const RECENT_MAX: usize = 10;
 
 /// A value as it was read.
 #[derive(Clone, Debug)]
@@ -104,18 +102,6 @@ impl Store {
         match self {
             Self::Parameter(store) => store.publish(value, from_version).await,
             Self::Secret(store) => store.publish(value, from_version, token).await,
-        }
-    }
-
-    /// At most `count` of the newest values, newest first, the live one among them. For a database that was restored to an earlier moment. Parameter Store: one
-    /// call for each 50 versions; Secrets Manager: one, and one for each value.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn recent(&self, count: usize) -> Result<Vec<Live>, Failure> {
-        match self {
-            Self::Parameter(store) => store.recent(count.min(RECENT_MAX)).await,
-            Self::Secret(store) => store.recent(count.min(RECENT_MAX)).await,
         }
     }
 

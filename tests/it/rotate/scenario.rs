@@ -20,6 +20,15 @@ fn a_pair_takes_turns_and_the_old_one_dies() {
         let report = shop.ask(event("events/rotate-secret/rotate-dry-run.json")).await;
         assert!(report.findings.iter().all(|finding| finding.kind.name() == "notPredictable"), "{report:#?}");
         assert_eq!(shop.live().await.1, first, "a dry run writes nothing");
+        let calls = shop.stage.cloud.calls(&shop.stage.account, 0).await.expect("the calls");
+        let calls: Vec<_> = calls.into_iter().filter(|call| call.principal.contains("RotateSecretRole")).collect();
+        // Its log apart.
+        let only_looks = |action: &str| {
+            ["logs:", "ssm:Get", "ssm:Describe", "rds:Describe", "secretsmanager:Get", "secretsmanager:Describe", "kms:Decrypt", "kms:Describe"]
+                .iter()
+                .any(|look| action.starts_with(look))
+        };
+        assert!(!calls.is_empty() && calls.iter().all(|call| only_looks(&call.action)), "{calls:#?}");
         let report = shop.ask(event("events/rotate-secret/rotate.json")).await;
         assert!(report.findings.is_empty(), "{report:#?}");
         let (user, second) = shop.live().await;
@@ -71,6 +80,10 @@ fn a_pair_takes_turns_and_the_old_one_dies() {
         let key = record.target.splitn(4, '/').nth(3).expect("a key");
         let record = String::from_utf8(shop.stage.store.get(key).await.expect("read").expect("a record")).expect("text");
         assert!(record.contains("refused with 28") && !record.contains("never-to-be-printed"), "{record}");
+        shop.ask(event("events/rotate-secret/status-scheduled.json")).await;
+        let calls = shop.stage.cloud.calls(&shop.stage.account, 0).await.expect("the calls");
+        crate::permissions::none_was_missing(&calls);
+        crate::permissions::none_is_idle(&calls, |role| role.starts_with("RotateSecret"));
         shop.stage.end().await;
     });
 }

@@ -55,8 +55,6 @@ fn a_value_is_staged_once_and_published_once() {
         assert_eq!(store.live().await.expect("live").value.expose_secret(), "two");
         let described = manager(&store).describe().await.expect("describe");
         assert_eq!(described.current(), Some(TOKEN));
-        let recent: Vec<String> = store.recent(10).await.expect("recent").iter().map(|live| live.value.expose_secret().to_owned()).collect();
-        assert!(recent.len() == 2 && recent.contains(&"one".to_owned()) && recent[0] == "two", "{recent:?}");
         place.end().await;
     });
 }

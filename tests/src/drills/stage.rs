@@ -37,9 +37,14 @@ impl Stage {
 
     /// A stack with further parameters, which may name its account.
     pub async fn new_with(more: impl FnOnce(&str) -> Vec<(&'static str, String)>) -> Self {
+        Self::of_major(17, more).await
+    }
+
+    /// The same, whose instance is of a major.
+    pub async fn of_major(major: u32, more: impl FnOnce(&str) -> Vec<(&'static str, String)>) -> Self {
         let (cloud, number) = (&world().await.cloud, unique());
         let account = format!("6{number:011}");
-        let instance = cloud.create_instance(&account, "app-db", 17).await.expect("create the instance");
+        let instance = cloud.create_instance(&account, "app-db", major).await.expect("create the instance");
         fill(cloud, &account, &instance).await;
         let slack = slack::Slack::start(&slack::Options::default()).await.expect("start Slack");
         cloud.put_secret(&account, "/lifeboat/dev/slack", &slack.token).await.expect("store the token");

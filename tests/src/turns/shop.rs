@@ -25,7 +25,12 @@ pub struct Shop {
 impl Shop {
     /// Deploys it, with the definition of the credential.
     pub async fn new(definition: &str) -> Self {
-        let stage = Stage::new_with(|account| {
+        Self::of_major(17, definition).await
+    }
+
+    /// The same, on an instance of a major.
+    pub async fn of_major(major: u32, definition: &str) -> Self {
+        let stage = Stage::of_major(major, |account| {
             let arn = |name: &str| format!("arn:aws:ssm:{REGION}:{account}:parameter{name}");
             vec![("RotatedParameterArns", format!("{},{}", arn(PARAMETER), arn(KEYS)))]
         })

@@ -142,22 +142,11 @@ impl ParameterStore {
         true
     }
 
-    /// GetParameterHistory, once for each 50 versions: it begins with the oldest.
-    pub(super) async fn recent(&self, count: usize) -> Result<Vec<Live>, Failure> {
-        let mut history = self.history(true).await?;
-        history.sort_by_key(|version| std::cmp::Reverse(version.version));
-        let live = history.into_iter().filter_map(|version| {
-            let changed_at = time(version.last_modified_date.as_ref());
-            let value = version.value.map(SecretString::from)?;
-            Some(Live { value, version: version.version.to_string(), changed_at })
-        });
-        Ok(live.take(count).collect())
-    }
-
-    async fn history(&self, decrypted: bool) -> Result<Vec<ParameterHistory>, Failure> {
+    /// Versions with their labels, without values.
+    async fn history(&self) -> Result<Vec<ParameterHistory>, Failure> {
         let (mut history, mut next) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
-            let call = self.ssm.get_parameter_history().name(&self.name).with_decryption(decrypted).max_results(PAGE).set_next_token(next);
+            let call = self.ssm.get_parameter_history().name(&self.name).with_decryption(false).max_results(PAGE).set_next_token(next);
             let answer = call.send().await.map_err(|error| {
                 hinted(aws::failure(error), &self.name).context(format!("read the versions of the parameter {} (ssm:GetParameterHistory)", self.name))
             })?;
@@ -204,7 +193,7 @@ impl ParameterStore {
             remarks.push(Remark::new(Weight::Refused, what, "remove the policy: aws ssm put-parameter --overwrite --policies '[{}]' …"));
         }
         if settings.version >= VERSIONS_MAX {
-            let oldest = self.history(false).await?.into_iter().min_by_key(|version| version.version);
+            let oldest = self.history().await?.into_iter().min_by_key(|version| version.version);
             if let Some(oldest) = oldest.filter(|oldest| !oldest.labels().is_empty()) {
                 let (version, labels) = (oldest.version, oldest.labels().join(" "));
                 let what = format!("the oldest of the {VERSIONS_MAX} versions of {name}, {version}, has a label ({labels}): no version can be added");

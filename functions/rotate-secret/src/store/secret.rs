@@ -14,9 +14,6 @@ use super::preamble::{CURRENT, Described, PENDING, refuse_owned};
 use super::{Live, PAUSES, Published, keys, of_kind, time, without};
 use crate::remark::{Remark, Weight};
 
-const VERSIONS_PAGE: i32 = 100;
-const PAGES_MAX: usize = 5;
-
 /// One secret.
 #[derive(Debug)]
 pub struct SecretsManager {
@@ -172,41 +169,6 @@ impl SecretsManager {
             // It was moved, and somebody has moved it on.
             Ok(()) => live.map(|_| Published { version: token.to_owned(), overtaken: true }),
         }
-    }
-
-    /// ListVersionIds with the versions without a label, and GetSecretValue for each that is given.
-    pub(super) async fn recent(&self, count: usize) -> Result<Vec<Live>, Failure> {
-        let attempted = || format!("list the versions of the secret {} (secretsmanager:ListSecretVersionIds)", self.id);
-        let (mut versions, mut next, mut is_whole) = (Vec::new(), None, false);
-        for _ in 0..PAGES_MAX {
-            let call = self.client.list_secret_version_ids().secret_id(&self.id).include_deprecated(true).max_results(VERSIONS_PAGE);
-            let answer = call.set_next_token(next).send().await.map_err(|error| aws::failure(error).context(attempted()))?;
-            versions.extend(answer.versions.unwrap_or_default());
-            next = answer.next_token;
-            is_whole = next.is_none();
-            if is_whole {
-                break;
-            }
-        }
-        if !is_whole {
-            return Err(Failure::new(FailureKind::Other, "there are more versions than Secrets Manager keeps").context(attempted()));
-        }
-        // Within a second, what is live comes before what is about to be.
-        versions.sort_by_key(|version| {
-            let is_current = version.version_stages().iter().any(|stage| stage == CURRENT);
-            std::cmp::Reverse((time(version.created_date()), is_current))
-        });
-        let mut recent = Vec::new();
-        for version in versions {
-            let Some(id) = version.version_id() else { continue };
-            if recent.len() == count {
-                break;
-            }
-            if let Some(value) = self.pending(id).await? {
-                recent.push(Live { value, version: id.to_owned(), changed_at: time(version.created_date()) });
-            }
-        }
-        Ok(recent)
     }
 
     /// DescribeSecret and DescribeKey.
