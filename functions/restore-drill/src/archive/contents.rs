@@ -47,6 +47,8 @@ pub(super) struct Load {
     /// Place in the manifest's tables.
     pub table: usize,
     pub copy_statement: String,
+    /// Whether it is the only file of its table, and is loaded into this very table: then the table can be emptied first, and the rows be written frozen.
+    pub is_alone: bool,
     /// What must be there first: its table.
     pub waits: Vec<i32>,
 }
@@ -155,7 +157,10 @@ impl Contents {
                 let copy_statement =
                     copy_statement.ok_or_else(|| format!("the statement that loads {} is not text", manifest.objects[*object].name))?;
                 let waits = entry.dependency_ids().collect();
-                self.loads.push(Load { dump_id: entry.dump_id, object: *object, table: *table, copy_statement, waits });
+                // pg_restore reads the same sign (`_loadViaPartitionRoot` of `pg_backup_archiver.c`).
+                let is_shared = text(&entry.definition).starts_with("-- load via partition root");
+                let is_alone = manifest.tables[*table].objects.len() == 1 && !is_shared;
+                self.loads.push(Load { dump_id: entry.dump_id, object: *object, table: *table, copy_statement, is_alone, waits });
             }
             None => self.own_files.push(entry),
         }
