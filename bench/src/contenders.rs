@@ -1,6 +1,6 @@
 //! The ways to dump that are compared, each from its start to the last byte stored: ours, the two that people use, and the ceiling.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use local::process::Job;
@@ -14,7 +14,7 @@ use crate::cpu;
 use crate::server::Server;
 use crate::sink::Sink;
 
-const BUCKET: &str = "bench";
+pub(crate) const BUCKET: &str = "bench";
 const LIMIT: Duration = Duration::from_mins(15);
 
 /// A way to dump.
@@ -150,12 +150,10 @@ impl Field<'_> {
         Ok(measured)
     }
 
-    /// Our dump.
-    ///
-    /// # Errors
-    /// When it fails.
-    pub async fn lifeboat(&self, database: &str) -> Result<Dumped, Failure> {
-        let environment = [
+    /// What a function's process is given, with `more` on top.
+    pub fn environment(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+        let (bin_folder, folder) = (self.server.bin_folder.display().to_string(), self.folder.display().to_string());
+        let common = [
             ("AWS_ENDPOINT_URL", self.sink.url.as_str()),
             ("AWS_ACCESS_KEY_ID", "bench"),
             ("AWS_SECRET_ACCESS_KEY", "bench"),
@@ -165,19 +163,26 @@ impl Field<'_> {
             ("LIFEBOAT_BUCKET", BUCKET),
             ("LIFEBOAT_TOPIC_ARN", "arn:aws:sns:eu-central-1:000000000000:bench"),
             ("LIFEBOAT_RUNBOOK_URL", "https://example.invalid/runbook"),
-            ("DATABASE_URL_PARAMETER", "/lifeboat/dev/database-url"),
-            ("DATABASES", database),
+            ("POSTGRES_CLIENT_FOLDER", &bin_folder),
+            ("TMPDIR", &folder),
             // As template.yaml sets them. Otherwise glibc, once a part of an upload has been freed, keeps all that follow in heaps that only grow.
             ("MALLOC_MMAP_THRESHOLD_", "1048576"),
             ("MALLOC_TRIM_THRESHOLD_", "131072"),
         ];
-        let mut environment: Vec<(String, String)> = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        environment.push(("POSTGRES_CLIENT_FOLDER".to_owned(), self.server.bin_folder.display().to_string()));
-        environment.push(("TMPDIR".to_owned(), self.folder.display().to_string()));
+        common.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// Our dump.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn lifeboat(&self, database: &str) -> Result<Dumped, Failure> {
         // For trying out settings; a measurement that is written down sets none.
-        for name in ["CONNECTIONS", "COMPRESSION", "SLICE_BYTES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"] {
-            environment.extend(shared::env::process(name).map(|value| (name.to_owned(), value)));
-        }
+        let names = ["CONNECTIONS", "COMPRESSION", "SLICE_BYTES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
+        let tried: Vec<(&str, String)> = names.into_iter().filter_map(|name| Some((name, shared::env::process(name)?))).collect();
+        let mut more = vec![("DATABASE_URL_PARAMETER", "/lifeboat/dev/database-url"), ("DATABASES", database)];
+        more.extend(tried.iter().map(|(name, value)| (*name, value.as_str())));
+        let environment = self.environment(&more);
         let runner = Runner::start(&self.function, &environment).await?;
         let outcome = runner.invoke(&json!({"kind": "dump"}), LIMIT).await;
         let peak_rss_bytes = runner.peak_rss_bytes();
@@ -234,28 +239,4 @@ async fn halves(server: &Server, database: &str) -> Result<Vec<Job>, Failure> {
         }
     }
     Ok(scripts.iter().map(|(_, script)| server.psql(database, script).args(["-o", "/dev/null"])).collect())
-}
-
-/// The `aws` of `bench/requirements.txt`, in a virtual environment below the target folder; made on the first use.
-///
-/// # Errors
-/// When Python or the network is missing.
-pub async fn aws_command_line(target_folder: &Path, checkout: &Path) -> Result<PathBuf, Failure> {
-    let folder = target_folder.join("bench/venv");
-    let aws = folder.join("bin/aws");
-    if !aws.is_file() {
-        let python = local::python::find()?;
-        Job::new(python)
-            .inherit_environment()
-            .args(["-m", "venv", "--clear"])
-            .args([&folder])
-            .run_well()
-            .await
-            .context("make a virtual environment")?;
-        let install = Job::new(folder.join("bin/python")).inherit_environment();
-        let install =
-            install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:", "-r"]);
-        install.args([checkout.join("bench/requirements.txt")]).run_well().await.context("install the AWS command line")?;
-    }
-    Ok(aws)
 }

@@ -1,6 +1,6 @@
 //! Lifeboat's speed and memory against stock tools, on one machine, in one run. Exits with 1 when a claim does not hold.
 //!
-//! `cargo run --release -p bench -- side-by-side`, `… memory`, `… restore`, `… drill`. Figures: a table here, JSON in `target/bench`.
+//! `cargo run --release -p bench -- side-by-side`, `… memory`, `… restore`, `… drill`, `… night`. Figures: a table here, JSON in `target/bench`.
 
 pub mod aws_chunked;
 pub mod contenders;
@@ -8,11 +8,13 @@ pub mod cpu;
 pub mod data;
 pub mod drill;
 pub mod memory;
+pub mod night;
 pub mod restore;
 pub mod server;
 pub mod side_by_side;
 pub mod sink;
 pub mod summary;
+pub mod venv;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +66,12 @@ enum What {
     Restore,
     /// Our restore, from S3, against `pg_restore -j4` from a folder, and its peak memory.
     Drill,
+    /// A night of `integrity-check` against Soda Core.
+    Night {
+        /// Rows of the largest table.
+        #[arg(long, default_value_t = 6_000_000)]
+        rows: u64,
+    },
     /// Our restore alone, in a process of its own; `drill` starts it.
     #[command(hide = true)]
     DrillEngine { manifest_key: String, bin_folder: PathBuf },
@@ -76,6 +84,7 @@ impl What {
             Self::Memory => "memory",
             Self::Restore => "restore",
             Self::Drill => "drill",
+            Self::Night { .. } => "night",
             Self::DrillEngine { .. } => "drill-engine",
         }
     }
@@ -106,11 +115,12 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
         return drill::engine(manifest_key, bin_folder).await.map(|()| true);
     }
     let (target, progress) = (Target::of_this_program()?, Progress::shown());
+    let package = if matches!(arguments.what, What::Night { .. }) { "integrity-check" } else { "logical-dump" };
     let function = match &arguments.function {
         Some(function) => function.clone(),
-        None => build(&target, &progress).await?,
+        None => build(&target, &progress, package).await?,
     };
-    let aws = contenders::aws_command_line(&target.folder, &checkout()).await?;
+    let aws = venv::aws_command_line(&target.folder, &checkout()).await?;
     progress.step("starting PostgreSQL 17");
     let server = Server::start(&target, &progress, arguments.postgres.as_deref()).await?;
     let result = measure(arguments, &target, &progress, &server, (function, aws)).await;
@@ -119,12 +129,12 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
 }
 
 /// The release build of the function. This package is built along, so that cargo settles on the same features for both.
-async fn build(target: &Target, progress: &Progress) -> Result<PathBuf, Failure> {
+async fn build(target: &Target, progress: &Progress, package: &str) -> Result<PathBuf, Failure> {
     progress.step("building the release function");
     let cargo = shared::env::process("CARGO").unwrap_or_else(|| "cargo".to_owned());
-    let build = ["build", "--quiet", "--release", "--package", "bench", "--package", "logical-dump", "--target-dir"];
+    let build = ["build", "--quiet", "--release", "--package", "bench", "--package", package, "--target-dir"];
     Job::new(cargo).inherit_environment().folder(checkout()).args(build).args([&target.folder]).run_shown().await?;
-    Ok(target.folder.join("release/logical-dump"))
+    Ok(target.folder.join("release").join(package))
 }
 
 async fn measure(
@@ -134,7 +144,7 @@ async fn measure(
     server: &Server,
     (function, aws): (PathBuf, PathBuf),
 ) -> Result<bool, Failure> {
-    let keep = if matches!(arguments.what, What::Restore | What::Drill) { Keep::Bytes } else { Keep::Size };
+    let keep = if matches!(arguments.what, What::Restore | What::Drill | What::Night { .. }) { Keep::Bytes } else { Keep::Size };
     let sink = Sink::start(keep, server.url("postgres")).await?;
     let folder = tempfile::TempDir::with_prefix("lifeboat-bench-").context("create a folder")?;
     let field = Field { server, sink: &sink, function, aws, folder: folder.path().to_owned() };
@@ -170,6 +180,10 @@ async fn measure(
                 let (held, of) = drill::run(&field, progress, shape, size_bytes, seed, rounds).await?;
                 add(held, serde_json::to_value(of))?;
             }
+        }
+        What::Night { rows } => {
+            let (held, of) = night::run(&field, progress, &target.folder, &checkout(), *rows, rounds).await?;
+            add(held, serde_json::to_value(of))?;
         }
         // It has ended long ago, see `run`.
         What::DrillEngine { .. } => {}

@@ -26,6 +26,7 @@ fsync = off
 synchronous_commit = off
 full_page_writes = off
 autovacuum = off
+shared_preload_libraries = 'pg_stat_statements'
 ";
 
 /// A server that runs. It ends with this program, however that ends; [`Server::stop`] ends it in order.

@@ -47,6 +47,8 @@ struct Stored {
     /// By bucket and key: `bucket/key`.
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Upload>,
+    /// Parameters with a value of their own.
+    parameters: BTreeMap<String, String>,
     requests: u64,
 }
 
@@ -72,7 +74,7 @@ impl Drop for Sink {
 }
 
 impl Sink {
-    /// Starts to serve on any port. Every parameter that is asked for has this value.
+    /// Starts to serve on any port. Every parameter that is asked for has this value, unless it is given one of its own.
     ///
     /// # Errors
     /// When there is no port.
@@ -93,6 +95,11 @@ impl Sink {
         let stored = self.shared.lock();
         let below = stored.objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
         below.map(|(key, object)| (key[prefix.len()..].to_owned(), object.clone())).collect()
+    }
+
+    /// Gives a parameter a value of its own.
+    pub fn parameter(&self, name: &str, value: &str) {
+        self.shared.lock().parameters.insert(name.to_owned(), value.to_owned());
     }
 
     /// Forgets everything; says how many requests there were since the last time.
@@ -251,7 +258,9 @@ async fn service(shared: &Shared, headers: &HeaderMap, body: Body) -> Response {
     let Ok(body) = axum::body::to_bytes(body, 1 << 20).await else { return error(StatusCode::BAD_REQUEST, "IncompleteBody") };
     if text(headers, "x-amz-target") == "AmazonSSM.GetParameter" {
         let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let parameter = json!({"Parameter": {"Name": asked["Name"], "Type": "SecureString", "Value": &*shared.parameter, "Version": 1}});
+        let own = shared.lock().parameters.get(asked["Name"].as_str().unwrap_or_default()).cloned();
+        let value = own.as_deref().unwrap_or(&shared.parameter);
+        let parameter = json!({"Parameter": {"Name": asked["Name"], "Type": "SecureString", "Value": value, "Version": 1}});
         return ([("content-type", "application/x-amz-json-1.1")], parameter.to_string()).into_response();
     }
     if body.starts_with(b"Action=Publish&") {

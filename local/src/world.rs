@@ -23,7 +23,7 @@ pub const ROTATED_PARAMETER: &str = "/shop/DATABASE_URL";
 const INSTANCE: &str = "app-db";
 const MAJOR: u32 = 17;
 const DATABASE: &str = "app";
-const BACKUP_ROLE: &str = "lifeboat_backup";
+pub(crate) const BACKUP_ROLE: &str = "lifeboat_backup";
 const CHANNEL: &str = "#ops";
 const SHOP: &str = include_str!("shop.sql");
 

@@ -221,6 +221,70 @@ finding_kinds! {
     /// A migration passes, and does something that can hurt.
     MigrationRisk "migrationRisk" Warning,
 
+    // integrity-check
+    /// A table that had rows has none.
+    TableEmptied "tableEmptied" Critical,
+    /// A table that never shrinks has fewer rows than before.
+    RowsShrank "rowsShrank" Critical,
+    /// Nulls in a column that never had any.
+    FirstNulls "firstNulls" Warning,
+    /// Negative numbers in a column that never had any.
+    FirstNegative "firstNegative" Warning,
+    /// A count or share is not what its history lets expect.
+    MetricAnomaly "metricAnomaly" Warning,
+    /// A count or share stays where it went: its history begins anew there.
+    LevelShift "levelShift" Note,
+    /// A table or column came, went, or changed its type.
+    SchemaChanged "schemaChanged" Note,
+    /// Row-level security or missing privileges hide a part: what was counted is not everything.
+    PartlySeen "partlySeen" Unknown,
+    /// The night's budget or time did not reach it; it is first next night.
+    NotReached "notReached" Note,
+    /// A trigger is disabled.
+    TriggerDisabled "triggerDisabled" Warning,
+    /// A sequence or key column has used up much of its range.
+    RangeRunsOut "rangeRunsOut" Warning,
+    /// A sequence or key column has used up nearly all of its range: then every INSERT fails.
+    RangeNearlyOut "rangeNearlyOut" Critical,
+    /// A column that refers to a key is narrower than the key.
+    KeyTooNarrow "keyTooNarrow" Warning,
+    /// Transaction ids are used up faster than they are given back.
+    WraparoundNears "wraparoundNears" Warning,
+    /// Transaction ids are nearly used up: the server will refuse to write.
+    WraparoundImminent "wraparoundImminent" Critical,
+    /// A transaction, a prepared transaction or a slot keeps dead rows from being removed.
+    XminHeld "xminHeld" Warning,
+    /// A replication slot keeps WAL that fills the storage.
+    SlotRetainsWal "slotRetainsWal" Warning,
+    /// Checksums of pages are off: damage is not noticed when it is read.
+    ChecksumsOff "checksumsOff" Note,
+    /// A table is much larger than its rows.
+    TableBloated "tableBloated" Note,
+    /// A table has no primary key.
+    NoPrimaryKey "noPrimaryKey" Note,
+    /// No query used an index for a long time.
+    IndexUnused "indexUnused" Note,
+    /// Two indexes do the same.
+    IndexDuplicate "indexDuplicate" Note,
+    /// The planner's statistics of a table are missing or old.
+    StatisticsStale "statisticsStale" Note,
+    /// Rows refer to rows that are not there.
+    OrphanRows "orphanRows" Warning,
+    /// A check of the team's failed, which the team calls critical.
+    CheckFailed "checkFailed" Critical,
+    /// A check of the team's failed, which the team calls a warning.
+    CheckWarned "checkWarned" Warning,
+    /// A check of the team's failed, which the team calls a note.
+    CheckNoted "checkNoted" Note,
+    /// A check of the team's is written wrong, so that it checks nothing.
+    CheckInvalid "checkInvalid" Unknown,
+    /// A feature flag does nothing any more.
+    FlagStale "flagStale" Note,
+    /// Slow queries are not known: pg_stat_statements is not there, or hides them.
+    QueriesNotSeen "queriesNotSeen" Note,
+    /// A query became much slower, or is new and heavy.
+    QueryRegressed "queryRegressed" Note,
+
     // notify-slack
     /// Reports went back to the queue, because Slack could not be reached or asked to wait; they are tried again.
     NotDelivered "notDelivered" Warning,

@@ -4,6 +4,7 @@ mod digest;
 mod drill;
 mod faithful;
 mod faults;
+mod integrity;
 mod notify;
 mod permissions;
 mod refusals;

@@ -65,6 +65,9 @@ class Resolver:
             if function == "Fn::Split":
                 separator, text = argument
                 return self.value(text).split(separator)
+            if function == "Fn::Join":
+                separator, parts = argument
+                return separator.join(self.value(parts))
             if function.startswith("Fn::"):
                 raise ValueError(f"intrinsic {function} is not known here")
         return {key: value for key, item in part.items() if (value := self.value(item)) is not NOTHING}

@@ -22,6 +22,7 @@ OUTPUTS = {
     "RetentionScheduleName", "LogicalDumpFunctionName", "BackupVerifyFunctionName", "NotifySlackFunctionName", "BackupBucketName", "OpsTopicArn", "NotifyQueueUrl",
     "NotifyDeadLetterQueueUrl", "DeadLetterQueueUrl", "DumpScheduleName", "VerifyScheduleName",
     "RestoreDrillFunctionName", "RestoreDrillDatabaseFunctionName", "RestoreDrillMachineArn", "DeployGateMachineArn", "DrillScheduleName", "DrillArchiveScheduleName", "SweepScheduleName",
+    "IntegrityCheckFunctionName", "IntegrityScheduleName",
     "RotateSecretFunctionName", "RotateSecretFunctionArn", "RotateQuarterlyScheduleName", "RotateSweepScheduleName",
 }  # fmt: skip
 # What would let a writer destroy what it wrote, or loosen what holds it.
@@ -116,8 +117,8 @@ def every_function_has_alarms(template, resources):
                 yield f"no alarm watches {metric} of {name}"
     for name, function in of_type(resources, FUNCTION).items():
         for alarm_name, alarm in of_type(resources, ALARM).items():
-            # One function uses its time on purpose, but for the last 30 seconds.
-            limit = function["Timeout"] * 1000 - 10_000 if name == "RestoreDrillDatabaseFunction" else function["Timeout"] * 800
+            # These use their time on purpose, but for the last 30 seconds.
+            limit = function["Timeout"] * 1000 - 10_000 if name in ("RestoreDrillDatabaseFunction", "IntegrityCheckFunction") else function["Timeout"] * 800
             if alarm["MetricName"] == "Duration" and identity(resources, alarm["Dimensions"][0]["Value"]) == name and alarm["Threshold"] != limit:
                 yield f"{alarm_name} is not at 80 % of the timeout of {name}, or 10 s before its end where it works until then"
 

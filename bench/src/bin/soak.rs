@@ -1,6 +1,6 @@
 //! The large counts: checks that `cargo test` runs a few seeds of, run for as long as somebody wants. The seed is printed, and makes the same run again.
 //!
-//! `cargo run --release -p bench --bin soak -- mutations|restores|random|planted|faults|histories|drills|troubles|rotations|turns|urls --seed S --count N [--majors 15,16,17,18]`
+//! `cargo run --release -p bench --bin soak -- mutations|restores|random|planted|faults|histories|drills|troubles|rotations|turns|urls|anomalies|pages --seed S --count N [--majors 15,16,17,18]`
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use tests::anomalies::many;
 use tests::bed::Bed;
 use tests::drills::{clean_drills, troubled};
 use tests::faults::{FAULTS, Faulted, chaos, cuts, kills, s3_faults};
 use tests::histories::mutants::Mutant;
 use tests::histories::{histories_at_once, until_caught};
+use tests::pages::broken_pages;
 use tests::rotations::{Bug, Tally, history, signing_history};
 use tests::soak::Counts;
 use tests::soak::mutations::mutations;
@@ -70,12 +72,18 @@ enum What {
     Turns,
     /// URLs through a rotation, read before and after by libpq, psycopg, urllib, sqlx and JDBC's rules.
     Urls,
+    /// Drawn series of numbers, in which something goes wrong: found, missed, and said for nothing.
+    Anomalies,
+    /// Pages of tables and indexes, broken one by one: what `pg_amcheck` finds of them, and the nightly check.
+    Pages,
 }
 
 /// Mutations of one generated database, and restores of one source.
 const EACH: usize = 100;
 /// URLs of one seed.
 const URLS_EACH: usize = 10_000;
+/// Seeds of broken pages on one server.
+const PAGES_EACH: usize = 20;
 /// Of one seed.
 const WRONG_SHOWN_MAX: usize = 20;
 /// Histories within which a planner that is wrong, or a planted bug, must be caught.
@@ -109,6 +117,8 @@ fn main() -> ExitCode {
             What::Rotations => soak_rotations(&arguments),
             What::Turns => soak_turns(&arguments).await,
             What::Urls => soak_urls(&arguments, began).await,
+            What::Anomalies => soak_anomalies(&arguments),
+            What::Pages => soak_pages(&arguments).await,
         }
     });
     for wrong in &wrong {
@@ -284,6 +294,23 @@ async fn soak_urls(arguments: &Arguments, began: Instant) -> (String, Vec<String
         wrong.extend(rotated.wrong.into_iter().take(WRONG_SHOWN_MAX));
     }
     (format!("{} URLs rotated; {counts}", arguments.count), wrong)
+}
+
+fn soak_anomalies(arguments: &Arguments) -> (String, Vec<String>) {
+    let (full, early, wrong) = many(arguments.seed, arguments.count as u64);
+    say(&format!("after nine weeks:\n{full}\nafter three:\n{early}"));
+    (format!("{} seeds", arguments.count), wrong)
+}
+
+async fn soak_pages(arguments: &Arguments) -> (String, Vec<String>) {
+    let (mut counts, mut wrong) = (Counts::default(), Vec::new());
+    for (part, (_, major, count)) in parts(arguments, PAGES_EACH).into_iter().enumerate() {
+        let seed = arguments.seed + (part * PAGES_EACH) as u64;
+        let (counted, found) = broken_pages(major, seed..seed + count as u64).await;
+        counts.merge(&counted);
+        wrong.extend(found);
+    }
+    (format!("{counts}"), wrong)
 }
 
 fn shown(faulted: Faulted) -> (String, Vec<String>) {

@@ -198,12 +198,12 @@ impl Relation {
 
     /// SQL that would let our role read it.
     pub fn grant(&self, user: &str) -> String {
-        let role = crate::databases::quote(user);
+        let role = shared_postgres::proof::quote(user);
         match self.unreadable {
             Some(Unreadable::RowSecurity) => format!("ALTER ROLE {role} BYPASSRLS; -- row-level security of {} would hide rows", self.quoted),
             _ => format!(
                 "GRANT USAGE ON SCHEMA {} TO {role}; GRANT SELECT ON {} TO {role}; -- or, for everything: GRANT pg_read_all_data TO {role};",
-                crate::databases::quote(&self.schema),
+                shared_postgres::proof::quote(&self.schema),
                 self.quoted
             ),
         }

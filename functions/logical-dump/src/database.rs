@@ -337,7 +337,7 @@ async fn unreadable_large_objects(holder: &mut Holder) -> Result<Option<(String,
 }
 
 fn large_object_failure(oids: &str, count: i64, user: &str) -> Failure {
-    let role = crate::databases::quote(user);
+    let role = shared_postgres::proof::quote(user);
     Failure::new(FailureKind::Denied, format!("{user} cannot read {count} large objects, {oids} among them")).hint(format!(
         "GRANT SELECT ON LARGE OBJECT {oids} TO {role}; or make {role} a member of their owner: before PostgreSQL 19, pg_read_all_data does not cover large objects"
     ))

@@ -1,24 +1,10 @@
-//! Which databases an instance has, and which of them a run dumps.
+//! Which of an instance's databases a run dumps.
 
 use shared::env::Databases;
 use shared::failure::{Failure, FailureKind};
 use shared::finding::{Finding, FindingKind};
-use shared_postgres::{Connection, ContextSql};
-use sqlx::Row;
-
-/// Made and used by RDS itself; nobody else can connect to it.
-const RDS_OWN: &str = "rdsadmin";
-
-/// A database, as the server lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Database {
-    /// Its name.
-    pub name: String,
-    /// Whether it accepts connections: `datallowconn`, and not left half-dropped.
-    pub accepts_connections: bool,
-    /// Whether our role may connect.
-    pub may_connect: bool,
-}
+use shared_postgres::databases::Database;
+use shared_postgres::proof::quote;
 
 /// What a run dumps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,37 +13,6 @@ pub struct Choice {
     pub chosen: Vec<String>,
     /// What was not chosen although it was asked for.
     pub findings: Vec<Finding>,
-}
-
-/// Every database but templates and RDS's own.
-///
-/// # Errors
-/// When the server cannot be asked, or a name is not UTF-8.
-pub async fn list(connection: &mut Connection) -> Result<Vec<Database>, Failure> {
-    // The names of databases are bytes to which no encoding belongs: they must not be converted from that of the database we happen to be in.
-    let rows = sqlx::query(
-        "SELECT pg_catalog.convert_to(datname::text, pg_catalog.getdatabaseencoding()), datallowconn AND datconnlimit <> -2, pg_catalog.has_database_privilege(oid, 'CONNECT')
-           FROM pg_catalog.pg_database WHERE NOT datistemplate AND datname <> $1 ORDER BY datname",
-    )
-    .bind(RDS_OWN)
-    .fetch_all(connection)
-    .await
-    .context_sql("list databases")?;
-    rows.iter()
-        .map(|row| {
-            let name = row.try_get::<Vec<u8>, _>(0).context_sql("list databases")?;
-            let name = String::from_utf8(name).map_err(|error| {
-                let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                Failure::new(FailureKind::Other, format!("the name of the database {shown:?} is not UTF-8"))
-                    .hint("rename it; a client can only connect to a name that it can spell")
-            })?;
-            Ok(Database {
-                name,
-                accepts_connections: row.try_get(1).context_sql("list databases")?,
-                may_connect: row.try_get(2).context_sql("list databases")?,
-            })
-        })
-        .collect()
 }
 
 /// Decides which are dumped.
@@ -104,11 +59,6 @@ pub fn choose(seen: &[Database], wanted: &Databases, user: &str, allow_missing: 
         return Err(Failure::new(FailureKind::BadRequest, "there is no database to dump"));
     }
     Ok(choice)
-}
-
-/// A name as SQL.
-pub fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl LogicalDump {
     ) -> Result<bool, Failure> {
         let programs = ClientPrograms::new(&self.config.client_folder);
         check_versions(&programs, instance.server_major).await?;
-        let seen = databases::list(&mut instance.control).await?;
+        let seen = shared_postgres::databases::list(&mut instance.control).await?;
         let wanted = request.databases.clone().map_or_else(|| self.config.databases.clone(), Databases::Listed);
         let mut choice = databases::choose(&seen, &wanted, &access.user, request.allow_missing)?;
         report.findings.append(&mut choice.findings);
@@ -218,7 +218,7 @@ impl LogicalDump {
         run: &Run,
         run_id: &str,
         slot: DateTime<Utc>,
-        seen: &[databases::Database],
+        seen: &[shared_postgres::databases::Database],
         chosen: &[String],
         every_database: bool,
     ) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! `cargo demo`: the whole story once, with real work and real times. Every sentence that it ends with is a claim that was checked; one that does
 //! not hold makes the program fail.
 
+mod nights;
 mod outcome;
 mod page;
 mod restore;

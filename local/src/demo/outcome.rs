@@ -102,6 +102,9 @@ pub struct Outcome {
     pub reports: Vec<Report>,
     /// The restore drills.
     pub drills: Vec<Drill>,
+    /// The page of a night.
+    #[serde(skip)]
+    pub night: Option<String>,
     /// What the copy was compared for.
     pub proof: Option<Proof>,
     /// What Slack got.
@@ -127,6 +130,9 @@ impl Outcome {
         for drill in &self.drills {
             let name = format!("drill-{}.html", drill.what);
             fs::write(folder.join(&name), &drill.page).context(format!("write {name}"))?;
+        }
+        if let Some(night) = &self.night {
+            fs::write(folder.join("night.html"), night).context("write night.html")?;
         }
         fs::write(folder.join("index.html"), page::page(self).into_string()).context("write index.html")
     }

@@ -42,6 +42,7 @@ pub(super) fn page(outcome: &Outcome) -> Markup {
                     h2 { "What was done" }
                     (steps(&outcome.steps))
                     (drills(outcome))
+                    @if outcome.night.is_some() { p { "The night after something broke: " a href="night.html" { "its page" } } }
                     (reports(outcome))
                     h2 { "What Slack got" }
                     @for message in &outcome.slack { (slack::render(message)) }

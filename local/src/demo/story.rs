@@ -1,10 +1,12 @@
-//! The story, from top to bottom: dump, verify, (sabotage,) verify again, restore, prove; snapshot; drills of both; a rotation under load; what would be deleted.
+//! The story, from top to bottom: dump, verify, (sabotage,) verify again, restore, prove; snapshot; drills of both; two nights; a rotation under load; what would
+//! be deleted.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use shared::failure::{Context, Failure};
+use shared::finding::Severity;
 use shared::human::{bytes, count};
 use shared::key::{ArchiveKey, MANIFEST};
 use shared::manifest::Manifest;
@@ -14,7 +16,7 @@ use shared_postgres::proof::Proof;
 use super::outcome::Drill;
 use super::outcome::Figures;
 use super::{Claim, Outcome, Sabotage, Step};
-use super::{restore, rotation, snapshot};
+use super::{nights, restore, rotation, snapshot};
 use crate::attempt::failed;
 use crate::bucket::Bucket;
 use crate::host::now;
@@ -27,6 +29,7 @@ const VERIFY: &str = "backup-verify";
 const SNAPSHOT: &str = "snapshot";
 const RETENTION: &str = "retention";
 const DRILL: &str = "restore-drill";
+const CHECK: &str = "integrity-check";
 const ROTATE: &str = "rotate-secret";
 /// A function lives for 15 minutes; its retry may take as long.
 const RUN_MAX: Duration = Duration::from_mins(31);
@@ -51,9 +54,10 @@ pub(super) async fn tell(plan: &Plan, sabotage: Option<Sabotage>, progress: &Pro
         proof: None,
         spoilt: None,
         drills: Vec::new(),
+        night: None,
     };
     story.run(sabotage).await?;
-    let Story { steps, claims, figures, reports, proof, spoilt, drills, .. } = story;
+    let Story { steps, claims, figures, reports, proof, spoilt, drills, night, .. } = story;
     Ok(Outcome {
         started_at,
         seconds: began.elapsed().as_secs_f64(),
@@ -67,6 +71,7 @@ pub(super) async fn tell(plan: &Plan, sabotage: Option<Sabotage>, progress: &Pro
         reports,
         proof,
         drills,
+        night,
         slack: world.slack.messages(),
         not_as_on_aws: world.deployed.unsupported.clone(),
     })
@@ -83,6 +88,8 @@ struct Story<'a> {
     proof: Option<Proof>,
     spoilt: Option<String>,
     drills: Vec<Drill>,
+    /// The page of the second night.
+    night: Option<String>,
 }
 
 impl Story<'_> {
@@ -105,6 +112,7 @@ impl Story<'_> {
             // The roles and owners of a file are whatever it says; RDS's master user need not be able to restore them.
             if self.world.has_shop {
                 self.drills(verify_slot + TimeDelta::seconds(1)).await?;
+                self.nights(verify_slot).await?;
                 self.rotate(verify_slot).await?;
             }
             self.retain(verify_slot).await?;
@@ -286,6 +294,33 @@ impl Story<'_> {
         };
         let result = serde_json::from_slice(&self.bucket.read(&key("result")?).await?).context("read the drill's result")?;
         Ok((result, String::from_utf8_lossy(&self.bucket.read(&key("page")?).await?).into_owned()))
+    }
+
+    /// A night that finds nothing critical; then something breaks, and the next finds exactly that.
+    async fn nights(&mut self, slot: DateTime<Utc>) -> Result<(), Failure> {
+        nights::prepare(self.world).await?;
+        let began = self.begin(&format!("fire the schedule of the night: {CHECK} reads every table once, and checks pages and indexes"));
+        let report = self.fire("IntegrityScheduleName", CHECK, slot).await?;
+        let is_whole = report.fact("nightsEnded") == Some(1.0) && report.fact("tablesRead") == report.fact("tables");
+        let sound = report.findings.iter().all(|finding| finding.severity < Severity::Unknown);
+        self.claim("integrity-check, woken by its schedule, read every table, and found nothing that is wrong", is_whole && sound, said(&report));
+        self.end(began, "a night", report.summary.clone());
+        self.reports.push(report);
+
+        nights::spoil(self.world).await?;
+        let began = self.begin("something breaks: an impossible order, an index whose making fails; the next night comes");
+        let report = self.fire("IntegrityScheduleName", CHECK, slot + TimeDelta::days(1)).await?;
+        let found =
+            |(kind, subject): &(&str, &str)| report.findings.iter().any(|finding| finding.kind.name() == *kind && finding.subject == *subject);
+        self.claim("the next night found what had broken, by name", nights::BROKEN.iter().all(found), said(&report));
+        let page = report.links.iter().find(|link| link.title == "page").map(|link| link.target.clone());
+        let prefix = format!("s3://{}/", self.bucket.name);
+        if let Some(key) = page.as_deref().and_then(|target| target.strip_prefix(&prefix)) {
+            self.night = Some(String::from_utf8_lossy(&self.bucket.read(key).await?).into_owned());
+        }
+        self.end(began, "the next night", report.summary.clone());
+        self.reports.push(report);
+        Ok(())
     }
 
     /// A pair of users takes turns under an application that logs in all the time.

@@ -1,18 +1,21 @@
-//! amcheck on the copy: what it offers here, what it is asked to check, and one check in a session of its own.
+//! amcheck: what it offers here, what it is asked to check, and one check in a session of its own.
 //!
 //! Its messages name files, blocks and positions, and never a value of a row.
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use shared::failure::Failure;
-use shared_postgres::proof::quote;
-use shared_postgres::{Connection, ContextSql};
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::{Instant, timeout_at};
 
-use crate::reading::piece::Route;
-use crate::reading::trouble::{Trouble, sort};
-use crate::reading::windows::{END, Span};
+use crate::error::failure;
+use crate::proof::quote;
+use crate::route::Route;
+use crate::soundness::{bytes, lossy};
+use crate::trouble::{Trouble, sort};
+use crate::windows::{END, Span};
+use crate::{Connection, ContextSql};
 
 /// The schema that we make for the extension, where the database has it not; nothing else is in it.
 pub const SCHEMA: &str = "lifeboat_amcheck";
@@ -30,6 +33,8 @@ pub struct Tools {
     pub gin: Option<String>,
     /// Functions that our role may not call.
     pub denied: Vec<String>,
+    /// The schema that they are in, quoted, if our role may not enter it.
+    pub closed_schema: Option<String>,
 }
 
 /// A check of a btree index.
@@ -58,6 +63,16 @@ pub struct Target {
     pub pages: u64,
     /// Whether values are stored elsewhere.
     pub has_toast: bool,
+    /// Pages of those.
+    pub toast_pages: u64,
+    /// Pages of the table that an index is of; of a table its own.
+    pub table_pages: u64,
+    /// Its file (`relfilenode`): another one when it was rewritten.
+    pub file: u32,
+    /// Whether it is an index that keeps values unique.
+    pub is_unique: bool,
+    /// Whether somebody holds, or waits for, a lock on it or its table that excludes reading. Then its size is the one that the catalog remembers.
+    pub is_locked: bool,
 }
 
 /// A place that is corrupt.
@@ -77,7 +92,8 @@ pub async fn tools(connection: &mut Connection) -> Result<Option<Tools>, Failure
     let rows = sqlx::query(
         "SELECT p.proname::text, n.nspname::text, 'checkunique' = ANY (coalesce(p.proargnames, '{}')) AS with_unique,
                 'heapallindexed' = ANY (coalesce(p.proargnames, '{}')) AS with_heap,
-                has_function_privilege(p.oid, 'EXECUTE') AND has_schema_privilege(n.oid, 'USAGE') AS may_call, p.oid::regprocedure::text
+                has_function_privilege(p.oid, 'EXECUTE') AND has_schema_privilege(n.oid, 'USAGE') AS may_call, p.oid::regprocedure::text,
+                has_schema_privilege(n.oid, 'USAGE')
            FROM pg_catalog.pg_extension e
            JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.classid = 'pg_catalog.pg_proc'::regclass
            JOIN pg_catalog.pg_proc p ON p.oid = d.objid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -96,6 +112,9 @@ pub async fn tools(connection: &mut Connection) -> Result<Option<Tools>, Failure
         let function = format!("{}.{}", quote(&schema), quote(&name));
         if !may_call {
             tools.denied.push(row.get(5));
+            if !row.get::<bool, _>(6) {
+                tools.closed_schema = Some(quote(&schema));
+            }
             continue;
         }
         match name.as_str() {
@@ -122,7 +141,7 @@ pub async fn install(connection: &mut Connection) -> Result<bool, Failure> {
     let sql = format!("BEGIN; CREATE SCHEMA {SCHEMA}; CREATE EXTENSION amcheck SCHEMA {SCHEMA}; COMMIT");
     match sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await {
         Ok(_) => Ok(true),
-        Err(error) if error.as_database_error().is_none() => Err(shared_postgres::error::failure(&error).context("make amcheck")),
+        Err(error) if error.as_database_error().is_none() => Err(failure(&error).context("make amcheck")),
         Err(_) => {
             sqlx::query("ROLLBACK").execute(connection).await.context_sql("make amcheck")?;
             Ok(false)
@@ -147,41 +166,62 @@ pub async fn remove(connection: &mut Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tables (with those of values stored elsewhere, and the system's), then indexes that can be used; each biggest first.
+/// Tables (with those of values stored elsewhere, and the system's), then indexes that can be used; each biggest first. `pg_relation_size` waits for
+/// locks, so what is locked is not asked; on a replica there is nothing in what is not logged.
 const TARGETS: &str = "
-SELECT c.oid::bigint, coalesce(i.indrelid, c.oid)::bigint, textsend(n.nspname::text), textsend(c.relname::text), m.amname::text,
-       coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::bigint, c.reltoastrelid <> 0, c.relkind = 'i',
-       (SELECT textsend(format('%s.%s', tn.nspname, t.relname)) FROM pg_catalog.pg_class t JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
-         WHERE t.reltoastrelid IN (c.oid, i.indrelid) AND t.reltoastrelid <> 0)
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_am m ON m.oid = c.relam
+WITH locked AS MATERIALIZED (
+  SELECT DISTINCT relation FROM pg_catalog.pg_locks
+   WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND database IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))),
+sized AS MATERIALIZED (
+  SELECT c.oid, c.relname, c.relnamespace, c.relam, c.relkind, c.relpersistence, c.reltoastrelid, l.relation IS NOT NULL AS is_locked,
+         coalesce(CASE WHEN l.relation IS NULL THEN pg_relation_size(c.oid) / current_setting('block_size')::bigint END, c.relpages) AS pages
+    FROM pg_catalog.pg_class c LEFT JOIN locked l ON l.relation = c.oid
+   WHERE c.relkind IN ('r', 'm', 't', 'i') AND c.relpersistence <> 't' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery()))
+SELECT c.oid::bigint, coalesce(i.indrelid, c.oid)::bigint, SCHEMA, NAME, m.amname::text, c.pages, c.reltoastrelid <> 0, c.relkind = 'i', OWNER,
+       coalesce(toast.pages, 0), coalesce(h.pages, c.pages), coalesce(pg_relation_filenode(c.oid), 0)::bigint, coalesce(i.indisunique, false),
+       c.is_locked OR coalesce(h.is_locked, false)
+  FROM sized c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_am m ON m.oid = c.relam
   LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
- WHERE c.relpersistence <> 't' AND n.nspname <> 'lifeboat_drill'
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_class ours JOIN pg_catalog.pg_namespace s ON s.oid = ours.relnamespace
-                    WHERE s.nspname = 'lifeboat_drill' AND (ours.reltoastrelid = c.oid OR ours.reltoastrelid = i.indrelid) AND ours.reltoastrelid <> 0)
-   AND (c.relkind IN ('r', 'm', 't') OR c.relkind = 'i' AND i.indisvalid AND i.indisready AND i.indislive)
- ORDER BY c.relkind = 'i', pg_relation_size(c.oid) DESC, c.oid";
+  LEFT JOIN sized h ON h.oid = i.indrelid
+  LEFT JOIN sized toast ON toast.oid = c.reltoastrelid AND c.reltoastrelid <> 0
+  -- The table whose long values are here.
+  LEFT JOIN pg_catalog.pg_class t ON t.reltoastrelid = coalesce(i.indrelid, c.oid) AND t.reltoastrelid <> 0
+  LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+ WHERE n.nspname IS DISTINCT FROM $1 AND ($1 IS NULL OR tn.nspname IS DISTINCT FROM $1)
+   AND (c.relkind <> 'i' OR i.indisvalid AND i.indisready AND i.indislive)
+ ORDER BY c.relkind = 'i', c.pages DESC, c.oid";
 
-/// What there is to be checked: tables, and indexes.
+/// What there is to be checked: tables, and indexes; nothing of the schema `besides`.
 ///
 /// # Errors
 /// When the server cannot be asked.
-pub async fn targets(connection: &mut Connection) -> Result<(Vec<Target>, Vec<Target>), Failure> {
-    let rows = sqlx::query(TARGETS).fetch_all(connection).await.context_sql("list what can be checked")?;
+pub async fn targets(connection: &mut Connection, besides: Option<&str>) -> Result<(Vec<Target>, Vec<Target>), Failure> {
+    let sql = TARGETS
+        .replace("SCHEMA", &bytes("n.nspname::text"))
+        .replace("NAME", &bytes("c.relname::text"))
+        .replace("OWNER", &format!("CASE WHEN t.oid <> 0 THEN {} END", bytes("format('%s.%s', tn.nspname, t.relname)")));
+    let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(besides).fetch(connection);
     let (mut tables, mut indexes) = (Vec::new(), Vec::new());
-    for row in &rows {
+    while let Some(row) = rows.try_next().await.context_sql("list what can be checked")? {
         let oid = |index: usize| u32::try_from(row.get::<i64, _>(index)).unwrap_or(0);
-        let text = |index: usize| String::from_utf8_lossy(row.get::<&[u8], _>(index)).into_owned();
+        let pages = |index: usize| u64::try_from(row.get::<i64, _>(index)).unwrap_or(0);
+        let name = format!("{}.{}", lossy(row.get(2)), lossy(row.get(3)));
         let target = Target {
             oid: oid(0),
             table_oid: oid(1),
             subject: match row.get::<Option<&[u8]>, _>(8) {
                 // A number says nothing to a person.
-                Some(owner) => format!("{}.{}, where long values of {} are", text(2), text(3), String::from_utf8_lossy(owner)),
-                None => format!("{}.{}", text(2), text(3)),
+                Some(owner) => format!("{name}, where long values of {} are", lossy(owner)),
+                None => name,
             },
             method: row.get(4),
-            pages: u64::try_from(row.get::<i64, _>(5)).unwrap_or(0),
+            pages: pages(5),
             has_toast: row.get(6),
+            toast_pages: pages(9),
+            table_pages: pages(10),
+            file: oid(11),
+            is_unique: row.get(12),
+            is_locked: row.get(13),
         };
         if row.get(7) { indexes.push(target) } else { tables.push(target) }
     }
@@ -237,6 +277,19 @@ pub fn index_statements(tools: &Tools, index: &Target, table_is_damaged: bool) -
         "gin" => tools.gin.iter().map(|function| format!("SELECT {function}({}::regclass)", index.oid)).collect(),
         _ => Vec::new(),
     }
+}
+
+/// The statements that check an index beside others' work, under a lock that excludes only what excludes reading: the stricter first, for where it is
+/// refused. With the rows of its table only where that is asked for.
+pub fn gentle_statements(tools: &Tools, index: &Target, with_rows: bool) -> Vec<String> {
+    let Some(check) = tools.btree.iter().find(|check| !check.is_parent).filter(|_| index.method == "btree") else {
+        return if index.method == "gin" { index_statements(tools, index, false) } else { Vec::new() };
+    };
+    let unique = if check.with_unique && index.is_unique { ", checkunique => true" } else { "" };
+    let statement = |rows: bool, unique: &str| format!("SELECT {}({}::regclass, heapallindexed => {rows}{unique})", check.function, index.oid);
+    let mut statements = vec![statement(with_rows, unique), statement(false, "")];
+    statements.dedup();
+    statements
 }
 
 /// Runs a check until it is done or the time is over; the server ends it then too.

@@ -2,11 +2,17 @@
 //! client programs. Only functions that connect depend on this crate.
 
 pub mod access;
+pub mod amcheck;
 pub mod client_program;
+pub mod databases;
 pub mod error;
 pub mod proof;
+pub mod route;
 pub mod rows;
 pub mod session;
+pub mod soundness;
+pub mod trouble;
+pub mod windows;
 
 pub use access::{Access, NoConnection, NotConnected};
 pub use error::ContextSql;

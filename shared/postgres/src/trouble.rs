@@ -3,7 +3,8 @@
 //! A message is shown only where it cannot hold a value of somebody's row: those of damage name files, blocks and positions.
 
 use shared::failure::Failure;
-use shared_postgres::error::{failure, sqlstate};
+
+use crate::error::{failure, sqlstate};
 
 /// Why a piece could not be read or checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +36,8 @@ pub fn sort(error: &sqlx::Error) -> Trouble {
 fn sort_code(code: &str, said: &str, lost: impl Fn() -> Failure) -> Trouble {
     match code {
         "42501" => Trouble::Denied,
-        // lock_not_available, query_canceled, deadlock_detected.
-        "55P03" | "57014" | "40P01" => Trouble::Unfinished,
+        // lock_not_available, query_canceled, deadlock_detected, serialization_failure (of a replica that had to go on).
+        "55P03" | "57014" | "40P01" | "40001" => Trouble::Unfinished,
         // undefined_table, undefined_object, invalid_schema_name.
         "42P01" | "42704" | "3F000" => Trouble::Vanished,
         // XX: data_corrupted, index_corrupted, and internal errors, which is what a broken page often makes. 58: a file that cannot be read.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use local::database::{self, with_database};
 use restore_drill::checks::{engine, integrity};
 use restore_drill::reading::Job;
-use restore_drill::reading::windows::Sizes;
 use shared::finding::FindingKind;
+use shared_postgres::windows::Sizes;
 use sqlx::Connection as _;
 use tests::world::{run, unique, world};
 

@@ -6,19 +6,20 @@ use super::assert_none;
 use super::licence::satisfy;
 use super::tree::{File, files, root, text};
 
-const FUNCTIONS: [&str; 7] = ["snapshot", "logical-dump", "backup-verify", "retention", "restore-drill", "rotate-secret", "notify-slack"];
+const FUNCTIONS: [&str; 8] =
+    ["snapshot", "logical-dump", "backup-verify", "retention", "restore-drill", "integrity-check", "rotate-secret", "notify-slack"];
 const HARNESS: [&str; 3] = ["local", "tests", "bench"];
 
 /// Who may depend on these; everybody else may not.
 const ONLY: [(&str, &[&str], &str); 3] = [
     (
         "sqlx",
-        &["shared-postgres", "logical-dump", "restore-drill", "rotate-secret", "local", "tests", "bench"],
+        &["shared-postgres", "logical-dump", "restore-drill", "integrity-check", "rotate-secret", "local", "tests", "bench"],
         "only what connects to a database knows its driver",
     ),
     (
         "shared-postgres",
-        &["logical-dump", "restore-drill", "rotate-secret", "local", "tests", "bench"],
+        &["logical-dump", "restore-drill", "integrity-check", "rotate-secret", "local", "tests", "bench"],
         "a function that never connects must not carry the driver",
     ),
     ("local", &["local", "tests", "bench"], "the local cloud is no part of what is deployed"),

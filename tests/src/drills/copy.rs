@@ -6,7 +6,6 @@ use std::time::Duration;
 use local::Instance;
 use local::database::{self, with_database};
 use restore_drill::checks::{self, definitions, engine};
-use restore_drill::reading::windows::Sizes;
 use restore_drill::reading::{Job, State, advance};
 use serde_json::json;
 use shared::archive::toc::Toc;
@@ -15,6 +14,7 @@ use shared::manifest::Manifest;
 use shared::secrets::SecretString;
 use shared_postgres::Access;
 use shared_postgres::client_program::ClientPrograms;
+use shared_postgres::windows::Sizes;
 use tokio::time::Instant;
 
 use crate::bed::{Bed, report};

@@ -29,7 +29,7 @@ const NOT_COMPARED: [&str; 12] = [
     "BLOBS",
 ];
 /// Ours, in a copy.
-const OURS: [&str; 2] = [crate::ledger::SCHEMA, super::amcheck::SCHEMA];
+const OURS: [&str; 2] = [crate::ledger::SCHEMA, shared_postgres::amcheck::SCHEMA];
 
 /// The table of contents that pg_dump writes of a database, without any rows. `folder` is empty, and not needed afterwards.
 ///

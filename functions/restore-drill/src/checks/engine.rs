@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 use shared::failure::{Failure, FailureKind};
 use shared::finding::{Finding, FindingKind};
 use shared_postgres::Connection;
+use shared_postgres::amcheck::{self, Ended, Order, Place, Target, Tools};
+use shared_postgres::route::Route;
 use shared_postgres::session::{self, Limits};
+use shared_postgres::trouble::Trouble;
+use shared_postgres::windows::{Plan, Span, joined};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::amcheck::{self, Ended, Order, Place, Target, Tools};
 use super::integrity::{self, Facts};
 use crate::reading::Job;
-use crate::reading::piece::Route;
 use crate::reading::progress::{CUTS_MAX, DAMAGED_MAX};
-use crate::reading::trouble::Trouble;
 use crate::reading::turn::{LOCK_WAIT_MS, Turn};
-use crate::reading::windows::{Plan, Span, joined};
 
 /// How far the checks are, and what they found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,9 +92,10 @@ pub async fn advance(job: &Job<'_>, until: Instant) -> Result<State, Failure> {
     }
     let mut connection = job.access.connect(job.database, &name("check")).await?;
     let server_major = session::server_major(&mut connection).await?;
-    session::prepare(&mut connection, Limits { lock_wait_ms: LOCK_WAIT_MS, server_major }).await?;
-    let (tables, indexes) = amcheck::targets(&mut connection).await?;
-    let route = Route { access: job.access.clone(), database: job.database.to_owned(), application_name: name("check"), server_major };
+    let limits = Limits { lock_wait_ms: LOCK_WAIT_MS, server_major };
+    session::prepare(&mut connection, limits).await?;
+    let (tables, indexes) = amcheck::targets(&mut connection, Some(crate::ledger::SCHEMA)).await?;
+    let route = Route { access: job.access.clone(), database: job.database.to_owned(), application_name: name("check"), limits };
     let targets: Vec<Target> = tables.into_iter().chain(indexes).collect();
     if checking.without_amcheck.is_none() && checking.integrity.is_none() {
         match checking.tools(&mut connection).await? {

@@ -1,6 +1,5 @@
 //! Is a restored copy sound, and is it what the backup says? Checks of the server's own structures, and comparisons with manifests.
 
-pub mod amcheck;
 pub mod definitions;
 pub mod engine;
 pub mod integrity;

@@ -7,7 +7,7 @@ use shared_postgres::Connection;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::{Instant, timeout_at};
 
-use super::trouble::{Trouble, sort};
+use shared_postgres::trouble::{Trouble, sort};
 
 /// Bytes of an object that are asked for at a time.
 const PIECE_BYTES: usize = 1024 * 1024;

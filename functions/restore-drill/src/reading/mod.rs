@@ -9,28 +9,27 @@ pub mod progress;
 pub mod relations;
 pub mod sequences;
 pub mod state;
-pub mod trouble;
 pub mod turn;
-pub mod windows;
 
 use std::time::Duration;
 
 use shared::failure::Failure;
 use shared::finding::{Finding, FindingKind};
 use shared::manifest::Manifest;
+use shared_postgres::route::Route;
 use shared_postgres::session::{self, Limits};
+use shared_postgres::trouble::Trouble;
+use shared_postgres::windows::{Plan, Sizes};
 use shared_postgres::{Access, Connection};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use piece::{Ended, Route};
+use piece::Ended;
 use progress::{CUTS_MAX, DAMAGED_MAX, Progress, Step, Window};
 use relations::Relation;
 pub use sequences::Position;
 pub use state::State;
-use trouble::Trouble;
 use turn::{LOCK_WAIT_MS, Turn};
-use windows::{Plan, Sizes};
 
 /// What is to be read.
 pub struct Job<'a> {
@@ -65,10 +64,11 @@ pub async fn advance(job: &Job<'_>, until: Instant) -> Result<State, Failure> {
     let progress = Progress::of(&turn.done(&["read", job.database]).await?)?;
     let mut connection = job.access.connect(job.database, &name("read")).await?;
     let server_major = session::server_major(&mut connection).await?;
-    session::prepare(&mut connection, Limits { lock_wait_ms: LOCK_WAIT_MS, server_major }).await?;
+    let limits = Limits { lock_wait_ms: LOCK_WAIT_MS, server_major };
+    session::prepare(&mut connection, limits).await?;
     let session = session::describe(&mut connection).await?;
     let (relations, findings) = relations::relations(&mut connection, job.expected).await?;
-    let route = Route { access: job.access.clone(), database: job.database.to_owned(), application_name: name("read"), server_major };
+    let route = Route { access: job.access.clone(), database: job.database.to_owned(), application_name: name("read"), limits };
     let mut reading = Reading { job, turn, progress, relations, until };
     let connection = reading.tables(&route, connection).await?;
     let mut connection = match connection {

@@ -5,27 +5,12 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use shared::digest::Content;
+use shared_postgres::Connection;
+use shared_postgres::route::Route;
 use shared_postgres::rows::row_without_newline;
-use shared_postgres::session::{self, Limits};
-use shared_postgres::{Access, Connection};
+use shared_postgres::trouble::{Trouble, sort};
+use shared_postgres::windows::Span;
 use tokio::time::{Instant, timeout_at};
-
-use super::trouble::{Trouble, sort};
-use super::turn::LOCK_WAIT_MS;
-use super::windows::Span;
-
-/// Where the sessions of a reading go.
-#[derive(Clone)]
-pub struct Route {
-    /// The server.
-    pub access: Access,
-    /// The database that is read.
-    pub database: String,
-    /// Name of the sessions.
-    pub application_name: String,
-    /// `server_version_num` / 10000.
-    pub server_major: u32,
-}
 
 /// What a window came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,19 +34,6 @@ pub struct Ended {
     pub time: Duration,
     /// The session, if it can go on: after an error sqlx's COPY is out of step.
     pub connection: Option<Connection>,
-}
-
-impl Route {
-    /// A session with the settings that the text depends on.
-    ///
-    /// # Errors
-    /// When the server cannot be reached.
-    pub async fn connect(&self) -> Result<Connection, Trouble> {
-        let mut connection = self.access.connect(&self.database, &self.application_name).await.map_err(Trouble::Lost)?;
-        let limits = Limits { lock_wait_ms: LOCK_WAIT_MS, server_major: self.server_major };
-        session::prepare(&mut connection, limits).await.map_err(Trouble::Lost)?;
-        Ok(connection)
-    }
 }
 
 /// Reads a window until it is done or the time is over; then the session is dropped, and with it the server's work.

@@ -13,7 +13,7 @@ use shared::manifest::LargeObjects;
 
 use super::piece::Rows;
 use super::sequences::Position;
-use super::windows::{Span, joined};
+use shared_postgres::windows::{Span, joined};
 
 /// Damaged ranges of a table that are narrowed down to single pages; a table with more of them is lost anyway.
 pub const DAMAGED_MAX: usize = 32;
@@ -229,8 +229,8 @@ impl Table {
 mod tests {
     use shared::finding::FindingKind;
 
-    use super::super::windows::END;
     use super::*;
+    use shared_postgres::windows::END;
 
     #[test]
     fn what_is_written_is_read_again() {

@@ -10,7 +10,7 @@ use shared_postgres::{Connection, ContextSql};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::windows::Span;
+use shared_postgres::windows::Span;
 
 /// A relation that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]

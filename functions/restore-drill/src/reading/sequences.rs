@@ -9,7 +9,7 @@ use shared_postgres::{Connection, ContextSql};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::trouble::{Trouble, sort};
+use shared_postgres::trouble::{Trouble, sort};
 
 /// A sequence and its position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,11 +4,12 @@
 use serde_json::json;
 use shared::failure::{Failure, FailureKind};
 use shared::finding::{Finding, FindingKind};
+use shared_postgres::proof::quote;
 use shared_postgres::{Access, ContextSql, error};
 
 use crate::identity::DrillId;
 use crate::ledger;
-use crate::work::places::{Places, quote};
+use crate::work::places::Places;
 use crate::work::{close, execute};
 
 /// Takes LOGIN from every role but the drill's own and RDS's, and disables subscriptions. What could not be locked is said.

@@ -9,12 +9,13 @@ use shared::manifest::Manifest;
 use shared::store::Store;
 use shared_postgres::Access;
 use shared_postgres::client_program::ClientPrograms;
+use shared_postgres::windows::Sizes;
 use tokio::time::Instant;
 
 use crate::checks::{self, definitions, engine, neighbours};
 use crate::config::Settings;
 use crate::plan::Plan;
-use crate::reading::{self, windows::Sizes};
+use crate::reading;
 use crate::result::WorkedDatabase;
 use crate::work::places::{Places, Restored};
 

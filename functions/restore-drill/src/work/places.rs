@@ -4,6 +4,7 @@ use shared::failure::{Failure, FailureKind};
 use shared::key::ArchiveKey;
 use shared::manifest::Manifest;
 use shared::store::Store;
+use shared_postgres::proof::quote;
 use shared_postgres::{Access, ContextSql};
 
 use crate::identity::DrillId;
@@ -100,9 +101,4 @@ impl Places {
         }
         Ok(Restored { name: planned.database.clone(), database: self.drill.database(number + 1), archive: Some((archive, manifest)) })
     }
-}
-
-/// A quoted identifier.
-pub(super) fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

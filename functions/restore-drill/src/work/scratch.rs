@@ -5,13 +5,13 @@ use serde_json::json;
 use shared::failure::Failure;
 use shared::finding::{Finding, FindingKind};
 use shared::store::Store;
+use shared_postgres::proof::quote;
 use shared_postgres::{Access, Connection, ContextSql};
 
 use crate::identity::{DrillId, SCRATCH_DATABASE};
 use crate::observe;
 use crate::plan::Plan;
 use crate::step::Milestone;
-use crate::work::places::quote;
 use crate::work::{close, execute};
 
 /// Says on the database itself whose it is, and until when.

@@ -1,0 +1,43 @@
+"""One scan of Soda Core, and what it found as JSON: the numbers of every table and column, and how each check ended."""
+
+import json
+import os
+import sys
+
+from soda.scan import Scan
+
+
+def main():
+    scan = Scan()
+    scan.set_data_source_name("night")
+    scan.add_configuration_yaml_str(
+        f"""
+data_source night:
+  type: postgres
+  host: {os.environ["PGHOST"]}
+  port: "{os.environ["PGPORT"]}"
+  username: {os.environ["PGUSER"]}
+  password: "{os.environ["PGPASSWORD"]}"
+  database: {os.environ["PGDATABASE"]}
+  schema: public
+"""
+    )
+    with open(sys.argv[1], encoding="utf-8") as checks:
+        scan.add_sodacl_yaml_str(checks.read())
+    scan.execute()
+    results = scan.get_scan_results()
+    errors = [line["message"] for line in results["logs"] if line["level"].lower() == "error"]
+    if errors:
+        sys.exit("\n".join(errors))
+    tables = {
+        profile["table"]: {
+            "rows": profile["rowCount"],
+            "columns": {column["columnName"]: column["profile"] for column in profile["columnProfiles"]},
+        }
+        for profile in results["profiling"]
+    }
+    checks = {check["name"]: check["outcome"] for check in results["checks"]}
+    json.dump({"tables": tables, "checks": checks}, sys.stdout, default=str)
+
+
+main()
