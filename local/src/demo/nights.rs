@@ -2,7 +2,7 @@
 
 use shared::failure::Failure;
 
-use crate::database::{self, identifier, with_database};
+use crate::database::{self, identifier};
 use crate::world::{ACCOUNT, BACKUP_ROLE, World};
 
 /// What the shop's team promises about its data.
@@ -42,7 +42,8 @@ pub(super) async fn prepare(world: &World) -> Result<(), Failure> {
              EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO {role}', function);
            END LOOP; END $$"
     );
-    database::run(&mut master(world).await?, &sql).await?;
+    // Here the extension belongs to the superuser, whom a master user is none.
+    database::run_as_admin(&world.instance, &world.database, &sql).await?;
     world.cloud.put_secret(ACCOUNT, &format!("/lifeboat/{}/checks", world.stage), CHECKS).await
 }
 
@@ -53,9 +54,4 @@ pub(super) async fn spoil(world: &World) -> Result<(), Failure> {
     // It fails, which is the point.
     let _ = database::run(&mut connection, BREAK[1]).await;
     Ok(())
-}
-
-/// The master user, in the database that is guarded.
-async fn master(world: &World) -> Result<sqlx::PgConnection, Failure> {
-    database::connect(&world.instance, &with_database(&world.instance.master_url, &world.database)?).await
 }
