@@ -168,7 +168,9 @@ async fn night(field: &Field<'_>) -> Result<(Measured, Columns), Failure> {
     let Outcome::Ok(report) = outcome else {
         return Err(Failure::new(FailureKind::Other, format!("the night did not end well: {outcome:?} {}", errors.join("\n"))));
     };
-    if report["findings"].as_array().into_iter().flatten().any(|finding| finding["kind"].as_str().is_some_and(|kind| kind.starts_with("check"))) {
+    let is_failed =
+        |finding: &Value| ["checkFailed", "checkWarned", "checkNoted", "checkInvalid", "notChecked"].iter().any(|kind| finding["kind"] == *kind);
+    if report["findings"].as_array().into_iter().flatten().any(is_failed) {
         return Err(Failure::new(FailureKind::Other, format!("a check failed: {report:#}")));
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -193,7 +195,8 @@ fn history(field: &Field<'_>) -> Result<Columns, Failure> {
         columns.insert(
             (table, column.to_owned()),
             Column {
-                rows: number("rows").unwrap_or(-1.0),
+                // None of these tables is sampled.
+                rows: number("seen").unwrap_or(-1.0),
                 nulls: number("nulls").unwrap_or(0.0),
                 distinct: number("distinct"),
                 min: number("min"),
