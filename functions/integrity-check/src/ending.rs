@@ -9,7 +9,7 @@ use shared::finding::{Finding, FindingKind};
 use shared::human::count;
 use shared::key::segment;
 use shared::report::slot_name;
-use shared_postgres::soundness::NAMED_MAX;
+use shared_postgres::soundness::Found;
 
 use crate::anomaly::{self, Calendar, Judgement};
 use crate::catalog::{self, Catalog, Marks};
@@ -17,7 +17,7 @@ use crate::checks::{self, CheckResult, State, TeamFile};
 use crate::corruption::Cursor;
 use crate::flags::Memory;
 use crate::history::{self, Extremes, Past, TableTonight};
-use crate::night::{Came, Invocation, Sums, not_reached};
+use crate::night::{Came, Invocation, Sums};
 use crate::nights::Nights;
 use crate::queries::{Counters, Figures};
 use crate::shown::{Shown, page};
@@ -72,13 +72,14 @@ impl Ending<'_> {
         let mut results = work.checks.results.clone();
         results.extend(checks::thresholds(&self.team.checks, &metrics, &self.catalog.tables));
         results.extend(checks::not_reached(&self.team.checks, &work.checks));
-        let mut found = catalog::column_ranges(&self.catalog.facts.ranges, &metrics);
+        let ranges = catalog::column_ranges(&self.catalog.facts.ranges, &metrics);
         let tables = history::tonight(&self.catalog.tables, metrics);
         let past = history::read(store, instance, self.database, self.slot, &tables, history::BYTES_MAX).await?;
         let judgement = anomaly::judge(&past, &tables, self.slot, &Calendar::default());
         let missed = self.missed(&work, &before);
-        found.splice(0..0, self.found(&work, &results, &past, &tables, &judgement, now));
-        found.extend(not_reached(&missed.iter().map(|(name, nights)| (name.clone(), *nights)).collect::<Vec<_>>(), self.slot));
+        let mut found = self.found(&work, &results, &past, &tables, &judgement, now);
+        found.extend(ranges);
+        found.extend(not_reached(&missed, self.slot));
         let found = bounded(found);
         let looked = looked_at(&tables, &work, &results);
         let judged = standing::judge(before.standing, found, looked, now);
@@ -121,11 +122,8 @@ impl Ending<'_> {
 
     /// Tables that were not reached, and how many nights in a row.
     fn missed(&self, work: &Work, before: &End) -> BTreeMap<String, u32> {
-        let missed = work.not_reached(&self.catalog.tables).into_iter();
-        missed
-            .map(|subject| (before.not_reached.get(&subject).copied().unwrap_or(0) + 1, subject))
-            .map(|(nights, subject)| (subject, nights))
-            .collect()
+        let nights = |subject: &String| before.not_reached.get(subject).copied().unwrap_or(0) + 1;
+        work.not_reached(&self.catalog.tables).into_iter().map(|subject| (subject.clone(), nights(&subject))).collect()
     }
 
     /// Everything that was found, the same thing once.
@@ -190,6 +188,27 @@ impl Ending<'_> {
     }
 }
 
+/// What a night did not reach.
+fn not_reached(tables: &BTreeMap<String, u32>, slot: DateTime<Utc>) -> Vec<Finding> {
+    /// Nights after which it is no longer only put off.
+    const NIGHTS_MAX: u32 = 7;
+    let Some((first, _)) = tables.first_key_value() else { return Vec::new() };
+    let late: Vec<(&String, &u32)> = tables.iter().filter(|(_, nights)| **nights >= NIGHTS_MAX).collect();
+    let hint = "raise NightPagesMax, PagesPerSecond or the length of the night, or let tables be sampled sooner (TablePagesMax)";
+    let seen = format!("{} of the night of {}: {first}{}", count(tables.len() as u64), slot.format("%Y-%m-%d"), more(tables.len()));
+    let mut findings =
+        vec![Finding::new(FindingKind::NotReached, "tables", seen).hint(format!("nothing: they are first in the next night; to reach more, {hint}"))];
+    if let Some((name, nights)) = late.first() {
+        let seen = format!("{} tables were not reached for {NIGHTS_MAX} nights and more, {name} for {nights}", count(late.len() as u64));
+        findings.push(Finding::new(FindingKind::NotChecked, "tables", seen).hint(hint));
+    }
+    findings
+}
+
+fn more(tables: usize) -> String {
+    if tables > 1 { format!(" and {} more", count(tables as u64 - 1)) } else { String::new() }
+}
+
 /// What is there already was written by an invocation that died.
 fn written(result: Result<(), Failure>) -> Result<(), Failure> {
     match result {
@@ -211,16 +230,7 @@ fn bounded(found: Vec<Finding>) -> Vec<Finding> {
     let is_asked_for = |kind: FindingKind| matches!(kind, FindingKind::CheckFailed | FindingKind::CheckWarned | FindingKind::CheckNoted);
     kinds
         .into_iter()
-        .flat_map(|(kind, mut findings)| {
-            let more = findings.len().saturating_sub(NAMED_MAX);
-            if more > 0 && !is_asked_for(kind) {
-                findings.truncate(NAMED_MAX);
-                if let Some(last) = findings.last_mut() {
-                    last.seen = format!("{} (and {more} more like it)", last.seen);
-                }
-            }
-            findings
-        })
+        .flat_map(|(kind, findings)| if is_asked_for(kind) { findings } else { Found::from(findings).findings(|finding| Some(finding.clone())) })
         .collect()
 }
 
@@ -252,6 +262,8 @@ fn looked_at<'a>(tables: &'a [TableTonight], work: &'a Work, results: &'a [Check
 
 #[cfg(test)]
 mod tests {
+    use shared_postgres::soundness::NAMED_MAX;
+
     use super::*;
 
     #[test]

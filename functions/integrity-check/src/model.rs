@@ -1,6 +1,7 @@
 //! What the parts of a night hand to each other: a table as the catalogs describe it, and the numbers that a scan of it came to. Pure.
 
 use serde::{Deserialize, Serialize};
+use shared_postgres::proof::quote;
 
 /// A table that has rows of its own, as the catalogs describe it: an ordinary table, a leaf of a partitioned one, or a materialized view.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,11 @@ impl Table {
     /// Schema and name, for a person and as the key of everything that is kept about it.
     pub fn subject(&self) -> String {
         format!("{}.{}", self.schema, self.name)
+    }
+
+    /// The same for pasting into SQL.
+    pub fn quoted(&self) -> String {
+        format!("{}.{}", quote(&self.schema), quote(&self.name))
     }
 }
 
@@ -65,6 +71,13 @@ pub enum TypeClass {
     Hashable,
     /// Only whether it is null: json, xml, arrays, composite types, geometry.
     Opaque,
+}
+
+impl TypeClass {
+    /// Whether its values are numbers.
+    pub(crate) fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Number)
+    }
 }
 
 /// What a scan of a table came to. Of a partitioned table: the sum of its leaves.
@@ -110,4 +123,16 @@ pub struct ColumnMetrics {
     /// `true`s of a boolean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trues: Option<u64>,
+}
+
+/// A count as a number that is reckoned with.
+#[expect(clippy::cast_precision_loss, reason = "a count of rows may round above 2^53")]
+pub(crate) fn real(count: u64) -> f64 {
+    count as f64
+}
+
+/// A small number likewise: of nights, of points.
+#[expect(clippy::cast_precision_loss, reason = "a number of nights")]
+pub(crate) fn whole(number: usize) -> f64 {
+    number as f64
 }

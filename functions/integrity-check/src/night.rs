@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::SubsecRound as _;
 use shared::failure::{Failure, FailureKind};
 use shared::finding::{Finding, FindingKind};
 use shared::human::count;
@@ -131,42 +131,44 @@ impl Invocation<'_> {
         };
         let asked_at = check.scheduled_at.unwrap_or(self.run.started_at).trunc_subsecs(0);
         let choice = tonight(known.first().copied(), asked_at, check.scheduled_at.is_some(), self.settings.night);
-        let (team, unread) = self.team().await;
-        let (slot, parts, mut work, is_last) = match choice {
+        let (known, is_last) = match choice {
             Tonight::Done(known) => {
                 return Ok(Came { said: format!("the night of {} has ended", known.slot.format("%Y-%m-%d %H:%M")), ..came });
             }
-            Tonight::Begin => (asked_at, 0, fresh(before.as_ref()), false),
-            Tonight::GoOn { known, is_last } => (known.slot, known.parts, self.work(&nights, known, before.as_ref()).await?, is_last),
-            Tonight::EndThenBegin(old) => {
-                let catalog = catalog::look(control, major).await?;
-                let work = self.work(&nights, old, before.as_ref()).await?;
-                let team = team.for_database(database);
-                let ending = Ending { invocation: self, database, slot: old.slot, catalog, team: &team, unread, before };
-                let mut ended = ending.end(&nights, work).await?;
-                ended.said = format!("a night that nobody went on with was ended: {}", ended.said);
-                return Ok(ended);
-            }
+            Tonight::Begin => (None, false),
+            Tonight::GoOn { known, is_last } => (Some(known), is_last),
+            Tonight::EndThenBegin(old) => (Some(old), true),
         };
-        let catalog = catalog::look(control, major).await?;
+        let slot = known.map_or(asked_at, |known| known.slot);
+        let mut work = match known {
+            Some(known) => self.work(&nights, known, before.as_ref()).await?,
+            None => fresh(before.as_ref()),
+        };
+        let (team, unread) = self.team().await;
         let team = team.for_database(database);
+        let catalog = catalog::look(control, major).await?;
+        let ending = Ending { invocation: self, database, slot, catalog, team: &team, unread, before };
+        if let Tonight::EndThenBegin(_) = choice {
+            let mut ended = ending.end(&nights, work).await?;
+            ended.said = format!("a night that nobody went on with was ended: {}", ended.said);
+            return Ok(ended);
+        }
         let s3 = aws_sdk_s3::Client::new(self.config);
         let room = Room {
             settings: self.settings,
             sessions,
             s3: &s3,
-            catalog: &catalog,
+            catalog: &ending.catalog,
             team: &team,
             before: Before {
-                not_reached: before.as_ref().map(|before| &before.not_reached),
-                counters: before.as_ref().and_then(|before| before.counters.as_ref()),
-                flags: before.as_ref().map(|before| &before.flags),
+                not_reached: ending.before.as_ref().map(|before| &before.not_reached),
+                counters: ending.before.as_ref().and_then(|before| before.counters.as_ref()),
+                flags: ending.before.as_ref().map(|before| &before.flags),
             },
             slot,
         };
-        let mut parts = Parts { nights: &nights, slot, newest: parts };
-        let done = work.advance(&room, self.until(), &mut parts).await;
-        let done = match done {
+        let mut parts = Parts { nights: &nights, slot, newest: known.map_or(0, |known| known.parts) };
+        let done = match work.advance(&room, self.until(), &mut parts).await {
             Ok(done) => done,
             Err(failure) => {
                 parts.write(&work).await?;
@@ -175,10 +177,10 @@ impl Invocation<'_> {
         };
         if !done && !is_last {
             parts.write(&work).await?;
-            let left = work.not_reached(&catalog.tables).len();
-            return Ok(Came { said: format!("under way: {} of {} tables are left", count(left as u64), count(catalog.tables.len() as u64)), ..came });
+            let (tables, left) = (ending.catalog.tables.len(), work.not_reached(&ending.catalog.tables).len());
+            return Ok(Came { said: format!("under way: {} of {} tables are left", count(left as u64), count(tables as u64)), ..came });
         }
-        Ending { invocation: self, database, slot, catalog, team: &team, unread, before }.end(&nights, work).await
+        ending.end(&nights, work).await
     }
 
     async fn work(&self, nights: &Nights<'_>, known: Known, before: Option<&End>) -> Result<Work, Failure> {
@@ -297,25 +299,4 @@ pub fn summarise(came: &[Came], store: &Store, report: &mut Report) {
     ] {
         report.count(name, value, Unit::Count);
     }
-}
-
-/// A finding about what a night did not reach.
-pub(crate) fn not_reached(tables: &[(String, u32)], slot: DateTime<Utc>) -> Vec<Finding> {
-    /// Nights after which it is no longer only put off.
-    const NIGHTS_MAX: u32 = 7;
-    let Some((first, _)) = tables.first() else { return Vec::new() };
-    let late: Vec<&(String, u32)> = tables.iter().filter(|(_, nights)| *nights >= NIGHTS_MAX).collect();
-    let hint = "raise NightPagesMax, PagesPerSecond or the length of the night, or let tables be sampled sooner (TablePagesMax)";
-    let seen = format!("{} of the night of {}: {first}{}", count(tables.len() as u64), slot.format("%Y-%m-%d"), more(tables.len()));
-    let mut findings =
-        vec![Finding::new(FindingKind::NotReached, "tables", seen).hint(format!("nothing: they are first in the next night; to reach more, {hint}"))];
-    if let Some((name, nights)) = late.first() {
-        let seen = format!("{} tables were not reached for {NIGHTS_MAX} nights and more, {name} for {nights}", count(late.len() as u64));
-        findings.push(Finding::new(FindingKind::NotChecked, "tables", seen).hint(hint));
-    }
-    findings
-}
-
-fn more(tables: usize) -> String {
-    if tables > 1 { format!(" and {} more", count(tables as u64 - 1)) } else { String::new() }
 }

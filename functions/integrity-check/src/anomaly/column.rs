@@ -4,13 +4,13 @@ use shared::finding::FindingKind;
 use shared::human::count;
 
 use super::detect::{self, Series, Sort, Tonight};
-use super::judge::{Alarm, Look, real};
+use super::judge::{Alarm, Look};
 use super::marks::Metric;
 use super::rules;
 use super::series::series;
 use super::words;
 use crate::history::{PastColumn, Points};
-use crate::model::ColumnMetrics;
+use crate::model::{ColumnMetrics, real};
 
 /// Judges the numbers of a column.
 pub(crate) fn judge(look: &Look<'_>, past: &PastColumn, numbers: &ColumnMetrics) -> Vec<Alarm> {

@@ -13,7 +13,7 @@ use super::marks::{Marks, Metric};
 use super::series::{ages, series};
 use super::{rules, words};
 use crate::history::{Past, PastTable, Points, TableTonight, find};
-use crate::model::{TableMetrics, TypeClass};
+use crate::model::{TableMetrics, real};
 
 /// Tables that are named for a kind of finding; the last says how many more.
 const NAMED_MAX: usize = 20;
@@ -67,17 +67,6 @@ pub(crate) struct Look<'a> {
     pub(crate) is_estimate: bool,
     pub(crate) widening: f64,
     pub(crate) weekday: Weekday,
-}
-
-impl TypeClass {
-    pub(crate) fn is_number(self) -> bool {
-        matches!(self, Self::Integer | Self::Number)
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count of rows may round above 2^53")]
-pub(crate) fn real(count: u64) -> f64 {
-    count as f64
 }
 
 /// Judges the night of `slot`.

@@ -17,7 +17,7 @@ fn table(rows: u64, nulls: u64, min: f64) -> TableTonight {
     let email = ColumnMetrics {
         column: "email".into(),
         nulls,
-        distinct: Some(super::judge::real(rows) * 0.9),
+        distinct: Some(crate::model::real(rows) * 0.9),
         empty: Some(rows / 50),
         ..ColumnMetrics::default()
     };

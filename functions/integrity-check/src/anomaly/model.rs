@@ -1,6 +1,8 @@
 //! What a number should be tonight, from the nights before: three simple predictors, the best of which is taken, and how far they were off until now. Medians
 //! everywhere, so that a wild night moves nothing. Pure; it never sees the number that is judged.
 
+use crate::model::whole;
+
 /// Nights that are looked back on, as ages in days: eight weeks and what the oldest of them is compared with. An age is a place in an array; 0 is tonight.
 pub const DAYS: usize = 64;
 /// Nights whose predictions are compared with what came.
@@ -179,9 +181,4 @@ fn trend(values: &[f64; DAYS]) -> f64 {
         }
     }
     0.0
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a number of nights")]
-pub(crate) fn whole(nights: usize) -> f64 {
-    nights as f64
 }

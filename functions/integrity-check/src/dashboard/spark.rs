@@ -1,5 +1,7 @@
 //! Small curves: as one letter for each night, which a small script of the page draws, and as SVG for what must be seen without it. Both are drawn from the same letters.
 
+use crate::model::whole;
+
 use maud::{Markup, html};
 
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -72,11 +74,6 @@ pub(super) fn svg(points: &str, low: &str, high: &str, flagged: u64, count: usiz
             @for (place, level) in dots { circle cx=(format!("{:.0}", x(place))) cy=(format!("{:.1}", y(level))) r="2.2" {} }
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a number of nights")]
-fn whole(number: usize) -> f64 {
-    number as f64
 }
 
 #[cfg(test)]

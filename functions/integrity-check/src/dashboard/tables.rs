@@ -12,7 +12,7 @@ use super::model::{ColumnRow, ShownFinding, TableRow};
 use super::{severity_class, severity_words, spark};
 use crate::anomaly::{Judgement, Metric};
 use crate::history::{Past, PastColumn, TableTonight, find};
-use crate::model::{ColumnMetrics, TypeClass};
+use crate::model::{ColumnMetrics, TypeClass, real};
 
 /// Nights that are drawn, with tonight.
 const NIGHTS: usize = 28;
@@ -132,11 +132,6 @@ fn kind(class: TypeClass) -> &'static str {
         TypeClass::Hashable => "other",
         TypeClass::Opaque => "counted",
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count of rows may round above 2^53")]
-fn real(count: u64) -> f64 {
-    count as f64
 }
 
 /// The curves of a table as letters: rows, least and most expected.

@@ -131,7 +131,7 @@ fn lines_of(date: NaiveDate, one: &TableTonight, marks: &Marks, extremes: Extrem
             continue;
         };
         let keeps = extremes == Extremes::Values || matches!(class, TypeClass::Text | TypeClass::Bytes);
-        let is_number = matches!(class, TypeClass::Integer | TypeClass::Number);
+        let is_number = class.is_number();
         push(
             text,
             &Line {

@@ -63,7 +63,7 @@ pub fn tonight(tables: &[Table], metrics: Vec<TableMetrics>) -> Vec<TableTonight
         let place = *places.entry(name).or_insert_with_key(|name| {
             let quoted = match table.root.as_deref().and_then(|root| root.split_once('.')) {
                 Some((schema, root)) => format!("{}.{}", quote(schema), quote(root)),
-                None => format!("{}.{}", quote(&table.schema), quote(&table.name)),
+                None => table.quoted(),
             };
             all.push(TableTonight { table: name.clone(), quoted, pages: 0, columns: Vec::new(), metrics: None });
             all.len() - 1

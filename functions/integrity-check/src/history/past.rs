@@ -8,7 +8,7 @@ use super::TableTonight;
 use super::code::{NONE, count, share, to_count, to_share};
 use super::line::Line;
 use crate::anomaly::Metric;
-use crate::model::TypeClass;
+use crate::model::{TypeClass, real};
 
 /// Nights that are looked back on: eight weeks, and what the oldest of them is compared with.
 pub const NIGHTS_MAX: usize = 63;
@@ -182,11 +182,6 @@ fn mark((flagged, shifted): &mut (u64, u64), night: usize, line: &Line<'_>, metr
     let bit = |list: &[std::borrow::Cow<'_, str>]| u64::from(list.iter().any(|name| name == metric.name())) << night;
     *flagged |= bit(&line.flagged);
     *shifted |= bit(&line.shifted);
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count of rows may round above 2^53")]
-fn real(count: u64) -> f64 {
-    count as f64
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "rounded, as it may be")]

@@ -78,8 +78,7 @@ impl Question {
             }
             (detail.kind != Kind::Virtual).then(|| Asked { name: column.name.clone(), detail, items: items(detail, distinct) })
         });
-        let quoted = format!("{}.{}", quote(&table.schema), quote(&table.name));
-        Self { quoted, has_toast: details.has_toast, distinct, columns: columns.collect() }
+        Self { quoted: table.quoted(), has_toast: details.has_toast, distinct, columns: columns.collect() }
     }
 
     /// Nothing seen yet.

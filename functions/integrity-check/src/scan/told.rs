@@ -11,10 +11,9 @@ const COLUMNS_MAX: usize = 10;
 fn grant_all(table: &Table, user: &str) -> String {
     let role = quote(user);
     format!(
-        "GRANT USAGE ON SCHEMA {} TO {role}; GRANT SELECT ON {}.{} TO {role}; -- or, for everything: GRANT pg_read_all_data TO {role};",
+        "GRANT USAGE ON SCHEMA {} TO {role}; GRANT SELECT ON {} TO {role}; -- or, for everything: GRANT pg_read_all_data TO {role};",
         quote(&table.schema),
-        quote(&table.schema),
-        quote(&table.name)
+        table.quoted()
     )
 }
 
@@ -42,7 +41,7 @@ pub fn policies(table: &Table, user: &str) -> (String, Finding) {
     let hint = format!(
         "ALTER ROLE {} BYPASSRLS; -- or leave the table out. Policies: SELECT polname, pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polrelid = '{}'::regclass;",
         quote(user),
-        format!("{}.{}", quote(&table.schema), quote(&table.name)).replace('\'', "''")
+        table.quoted().replace('\'', "''")
     );
     (why.to_owned(), Finding::new(FindingKind::PartlySeen, table.subject(), seen).expected("all rows can be seen").hint(hint))
 }
@@ -88,7 +87,7 @@ pub fn locked(table: &Table) -> Finding {
 
 /// The server says that what it stores is damaged.
 pub fn damaged(table: &Table, pages: &str, said: &str) -> Finding {
-    let name = format!("{}.{}", quote(&table.schema), quote(&table.name)).replace('\'', "''");
+    let name = table.quoted().replace('\'', "''");
     Finding::new(FindingKind::HeapCorrupt, table.subject(), format!("in {pages}: {said}"))
         .expected("every page can be read")
         .hint(format!("SELECT * FROM verify_heapam('{name}'::regclass); then restore the table from the newest backup that verifies"))
@@ -96,7 +95,7 @@ pub fn damaged(table: &Table, pages: &str, said: &str) -> Finding {
 
 /// The server failed in a way that it does not call damage.
 pub fn internal(table: &Table, pages: &str, said: &str) -> Finding {
-    let name = format!("{}.{}", quote(&table.schema), quote(&table.name)).replace('\'', "''");
+    let name = table.quoted().replace('\'', "''");
     Finding::new(FindingKind::NotChecked, table.subject(), format!("the server failed twice in {pages}: {said}"))
         .hint(format!("an internal error is often the first sign of damage: SELECT * FROM verify_heapam('{name}'::regclass);"))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::sketch::Sketch;
-use crate::model::{ColumnMetrics, TableMetrics};
+use crate::model::{ColumnMetrics, TableMetrics, real};
 
 /// What was seen of a table until now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -96,9 +96,9 @@ impl ColumnTotals {
             nulls: self.nulls,
             distinct: match &self.distinct {
                 Distinct::Unknown => None,
-                Distinct::Unique => Some(float(values)),
+                Distinct::Unique => Some(real(values)),
                 Distinct::Boolean => self.trues.map(|trues| f64::from(u8::from(trues > 0) + u8::from(values > trues))),
-                Distinct::Sketch(sketch) => Some(sketch.estimate().min(float(values))),
+                Distinct::Sketch(sketch) => Some(sketch.estimate().min(real(values))),
             },
             min: finite(self.min),
             max: finite(self.max),
@@ -156,11 +156,6 @@ fn both<T: Copy>(one: Option<T>, other: Option<T>, join: impl Fn(T, T) -> T) -> 
         (Some(one), Some(other)) => Some(join(one, other)),
         (one, other) => one.or(other),
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count that is shown")]
-fn float(number: u64) -> f64 {
-    number as f64
 }
 
 /// Numbers as text, for JSON has no NaN and no infinity.
