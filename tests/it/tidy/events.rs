@@ -45,6 +45,7 @@ fn event_mistake(path: &str, text: &str) -> Option<String> {
         Some("snapshot") => mistake::<snapshot::Snapshot>(&event),
         Some("restore-drill") => mistake::<restore_drill::RestoreDrill>(&event),
         Some("integrity-check") => mistake::<integrity_check::IntegrityCheck>(&event),
+        Some("canary") => mistake::<canary::Canary>(&event),
         Some("rotate-secret") => mistake::<rotate_secret::RotateSecret>(&event),
         Some("retention") => mistake::<retention::Retention>(&event),
         Some("notify-slack") if event.get("kind").is_none() => mistake::<notify_slack::NotifySlack>(&event).or_else(|| batch_mistake(&event)),
