@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod bed;
+pub mod cards;
 pub mod checks;
 pub mod copies;
 pub mod drills;
