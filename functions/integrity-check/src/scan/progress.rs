@@ -125,7 +125,9 @@ impl Progress {
         let aim = limits.window.as_millis() * AIM_PERCENT / 100;
         let aimed = u128::from(step.pages) * aim / time.as_millis().max(1);
         let aimed = u64::try_from(aimed).unwrap_or(u64::MAX);
-        self.window = aimed.clamp((step.pages / 4).max(1), step.pages.saturating_mul(4).max(FIRST_PAGES));
+        // The first few pages say how long pages take; later ones may be of another sort than those before.
+        let growth = if step.pages <= FIRST_PAGES { 64 } else { 4 };
+        self.window = aimed.clamp((step.pages / 4).max(1), step.pages.saturating_mul(growth).max(FIRST_PAGES));
     }
 
     /// Makes the next window smaller, because one took too long. `false`: it was tried often enough.
