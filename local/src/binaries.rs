@@ -10,8 +10,8 @@ use crate::process::Job;
 use crate::progress::Progress;
 
 /// The functions, each a package with a binary of its name.
-pub const FUNCTIONS: [&str; 8] =
-    ["snapshot", "logical-dump", "backup-verify", "retention", "restore-drill", "integrity-check", "rotate-secret", "notify-slack"];
+pub const FUNCTIONS: [&str; 9] =
+    ["snapshot", "logical-dump", "backup-verify", "retention", "restore-drill", "integrity-check", "rotate-secret", "canary", "notify-slack"];
 
 /// Builds the functions and gives the folder with their binaries. `local` is built along, so that cargo settles on the same features as for this
 /// program and compiles nothing twice.

@@ -285,6 +285,20 @@ finding_kinds! {
     /// A query became much slower, or is new and heavy.
     QueryRegressed "queryRegressed" Note,
 
+    // canary
+    /// Requests were not answered, or with an error of the server.
+    RequestsFailed "requestsFailed" Critical,
+    /// The server's certificate is not accepted by a client: expired, for another name, from an unknown authority.
+    CertificateRefused "certificateRefused" Critical,
+    /// Answers have not the status, the content or the redirect that they must have.
+    AnswerWrong "answerWrong" Critical,
+    /// Not every answer came from the release that was deployed.
+    ReleaseNotServed "releaseNotServed" Critical,
+    /// Answers take longer than they may, or much longer than those of the release before.
+    AnswersSlow "answersSlow" Critical,
+    /// A target is asked without TLS.
+    AskedInClear "askedInClear" Note,
+
     // notify-slack
     /// Reports went back to the queue, because Slack could not be reached or asked to wait; they are tried again.
     NotDelivered "notDelivered" Warning,

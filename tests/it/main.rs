@@ -1,5 +1,7 @@
 //! Every test that needs the local cloud or a server, in one binary: it links once, and one cloud serves all.
 
+mod canary;
+mod cards;
 mod digest;
 mod drill;
 mod faithful;

@@ -170,7 +170,8 @@ fn whatever_is_not_a_report_is_posted_as_it_came() {
         assert_eq!(case.deliver(event).await, Vec::<String>::new());
         let said: Vec<String> = case.slack.messages().iter().map(|message| message.body.to_string()).collect();
         assert!(said[0].contains("disk &lt;!here&gt;") && said[1].contains("hello") && said[2].contains("xxx"), "{said:?}");
-        assert_eq!(case.own_report().await.fact("notUnderstood"), Some(3.0));
+        // The alarm is known for what it is.
+        assert_eq!(case.own_report().await.fact("notUnderstood"), Some(2.0));
     });
 }
 

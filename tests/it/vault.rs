@@ -224,7 +224,7 @@ fn snapshots_and_archives_reach_another_region_and_account_and_end_there_in_thei
         the_last_copy_holds_what_the_source_held(&scene).await;
         nobody_deletes_what_is_not_ours(&scene).await;
         ages_are_watched(&scene, now).await;
-        let others = ["RestoreDrill", "DeployGate", "IntegrityCheck", "RotateSecret"];
+        let others = ["RestoreDrill", "DeployGate", "IntegrityCheck", "Canary", "RotateSecret"];
         let is_of_another_story = |role: &str| others.iter().any(|other| role.starts_with(other));
         permissions::none_is_idle(&scene.cloud.calls(&scene.account, 0).await.expect("the calls"), |role| !is_of_another_story(role));
         scene.end().await;

@@ -3,6 +3,7 @@
 pub mod anomalies;
 pub mod archive;
 pub mod bed;
+pub mod cards;
 pub mod checks;
 pub mod copies;
 pub mod drills;

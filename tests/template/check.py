@@ -28,7 +28,7 @@ def event_problems():
     template = raw()
     folders = {Path(r["Properties"]["CodeUri"]).name for r in template["Resources"].values() if r["Type"] == "AWS::Serverless::Function"}
     for path in sorted((ROOT / "events").rglob("*.json")):
-        if path.parent.name not in folders:
+        if path.relative_to(ROOT).parts[1] not in folders:
             yield f"{path.relative_to(ROOT)} is for no function"
         try:
             json.loads(path.read_text())

@@ -22,7 +22,7 @@ OUTPUTS = {
     "RetentionScheduleName", "LogicalDumpFunctionName", "BackupVerifyFunctionName", "NotifySlackFunctionName", "BackupBucketName", "OpsTopicArn", "NotifyQueueUrl",
     "NotifyDeadLetterQueueUrl", "DeadLetterQueueUrl", "DumpScheduleName", "VerifyScheduleName",
     "RestoreDrillFunctionName", "RestoreDrillDatabaseFunctionName", "RestoreDrillMachineArn", "DeployGateMachineArn", "DrillScheduleName", "DrillArchiveScheduleName", "SweepScheduleName",
-    "IntegrityCheckFunctionName", "IntegrityScheduleName",
+    "CanaryFunctionName", "CanaryFunctionArn", "CanaryWatchScheduleName", "IntegrityCheckFunctionName", "IntegrityScheduleName",
     "RotateSecretFunctionName", "RotateSecretFunctionArn", "RotateQuarterlyScheduleName", "RotateSweepScheduleName",
 }  # fmt: skip
 # What would let a writer destroy what it wrote, or loosen what holds it.

@@ -34,7 +34,7 @@ def permissions(template):
     """Every statement that a role can have, whatever the parameters, with short names for the stack's own ARNs."""
     everything = {"IntegrityChecksObject": "s3://IntegrityChecksObject", "SecretsKeyArn": "SecretsKeyArn", "VpcSubnetIds": "s", "VpcSecurityGroupIds": "s", "Instance": "INSTANCE", "Stage": "STAGE"}
     optional = ("InstanceKeyArn", "CopyRegion", "CopyKeyArn", "CopyAccountRoleArn", "CopyAccountKeyArn", "CopyAccountRetentionRoleArn", "ReplicaBucketName", "ReplicaRegion", "ReplicaKeyArn", "VpcId", "DrillServerUrlParameter",
-                "IntegrityObjectArns", "IntegrityObjectBucketArns", "RotatedParameterArns", "RotatedSecretArns", "RotatorDatabaseUserArn", "RotationEcsServiceArns", "RotationBeanstalkEnvironmentArns", "RotationLambdaArns")
+                "CanaryDefinitions", "CanaryParameterArns", "IntegrityObjectArns", "IntegrityObjectBucketArns", "RotatedParameterArns", "RotatedSecretArns", "RotatorDatabaseUserArn", "RotationEcsServiceArns", "RotationBeanstalkEnvironmentArns", "RotationLambdaArns")
     everything |= {name: name for name in optional}
     resources = Resolver(template, everything).resources()
     lines = []

@@ -1,6 +1,6 @@
 //! The large counts: checks that `cargo test` runs a few seeds of, run for as long as somebody wants. The seed is printed, and makes the same run again.
 //!
-//! `cargo run --release -p bench --bin soak -- mutations|restores|random|planted|faults|histories|drills|troubles|rotations|turns|urls|anomalies|pages --seed S --count N [--majors 15,16,17,18]`
+//! `cargo run --release -p bench --bin soak -- mutations|restores|random|planted|faults|histories|drills|troubles|rotations|turns|urls|anomalies|pages|cards --seed S --count N [--majors 15,16,17,18]`
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use tests::anomalies::many;
 use tests::bed::Bed;
+use tests::cards::fuzz;
 use tests::drills::{clean_drills, troubled};
 use tests::faults::{FAULTS, Faulted, chaos, cuts, kills, s3_faults};
 use tests::histories::mutants::Mutant;
@@ -33,7 +34,7 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many: mutations, restores, seeds, seeds for each planted bug, points of each kind of fault, histories, seeds of drills, rotations, or URLs.
+    /// How many: mutations, restores, seeds, seeds for each planted bug, points of each kind of fault, histories, seeds of drills, rotations, URLs, or inputs.
     #[arg(long, default_value_t = 100)]
     count: usize,
     /// PostgreSQL's majors, in turn.
@@ -76,6 +77,8 @@ enum What {
     Anomalies,
     /// Pages of tables and indexes, broken one by one: what `pg_amcheck` finds of them, and the nightly check.
     Pages,
+    /// What may come to the notifier, changed in every way, read and shown.
+    Cards,
 }
 
 /// Mutations of one generated database, and restores of one source.
@@ -84,6 +87,8 @@ const EACH: usize = 100;
 const URLS_EACH: usize = 10_000;
 /// Seeds of broken pages on one server.
 const PAGES_EACH: usize = 20;
+/// Inputs of the notifier between two lines about them.
+const INPUTS_EACH: u64 = 50_000;
 /// Of one seed.
 const WRONG_SHOWN_MAX: usize = 20;
 /// Histories within which a planner that is wrong, or a planted bug, must be caught.
@@ -119,6 +124,7 @@ fn main() -> ExitCode {
             What::Urls => soak_urls(&arguments, began).await,
             What::Anomalies => soak_anomalies(&arguments),
             What::Pages => soak_pages(&arguments).await,
+            What::Cards => soak_cards(&arguments, began),
         }
     });
     for wrong in &wrong {
@@ -311,6 +317,19 @@ async fn soak_pages(arguments: &Arguments) -> (String, Vec<String>) {
         wrong.extend(found);
     }
     (format!("{counts}"), wrong)
+}
+
+fn soak_cards(arguments: &Arguments, began: Instant) -> (String, Vec<String>) {
+    let (mut inputs, mut counts, mut wrong) = (0, Counts::default(), Vec::new());
+    let wanted = arguments.count as u64;
+    while inputs < wanted && wrong.len() < WRONG_SHOWN_MAX {
+        let fuzzed = fuzz(arguments.seed + inputs, INPUTS_EACH.min(wanted - inputs));
+        inputs += fuzzed.inputs;
+        counts.merge(&fuzzed.counts);
+        wrong.extend(fuzzed.wrong);
+        say(&format!("{inputs} inputs: {} wrong, {:.0} s", wrong.len(), began.elapsed().as_secs_f64()));
+    }
+    (format!("{inputs} inputs read, shown and judged ({counts})"), wrong)
 }
 
 fn shown(faulted: Faulted) -> (String, Vec<String>) {

@@ -11,7 +11,7 @@ use shared::key::segment;
 use shared::report::slot_name;
 use shared_postgres::soundness::Found;
 
-use crate::anomaly::{self, Calendar, Judgement};
+use crate::anomaly::{self, Judgement};
 use crate::catalog::{self, Catalog, Marks};
 use crate::checks::{self, CheckResult, State, TeamFile};
 use crate::corruption::Cursor;
@@ -75,7 +75,7 @@ impl Ending<'_> {
         let ranges = catalog::column_ranges(&self.catalog.facts.ranges, &metrics);
         let tables = history::tonight(&self.catalog.tables, metrics);
         let past = history::read(store, instance, self.database, self.slot, &tables, history::BYTES_MAX).await?;
-        let judgement = anomaly::judge(&past, &tables, self.slot, &Calendar::default());
+        let judgement = anomaly::judge(&past, &tables, self.slot, &self.team.calendar);
         let missed = self.missed(&work, &before);
         let mut found = self.found(&work, &results, &past, &tables, &judgement, now);
         found.extend(ranges);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use shared::failure::{Failure, FailureKind};
-use shared_postgres::session::server_major;
 use shared_postgres::{Access, Connection, ContextSql};
 use sqlx::AssertSqlSafe;
 
@@ -27,11 +26,6 @@ impl Sessions {
     /// When the server cannot be reached, or is older than 14.
     pub async fn connect(&self, what: &str) -> Result<(Connection, u32), Failure> {
         let mut connection = self.access.connect(&self.database, &format!("lifeboat integrity {what}")).await?;
-        let major = server_major(&mut connection).await?;
-        if major < 14 {
-            return Err(Failure::new(FailureKind::BadSettings, format!("the server is PostgreSQL {major}; at least 14 is needed"))
-                .hint("only from 14 on can a range of pages be read without reading the whole table"));
-        }
         let settings = [
             ("default_transaction_read_only", "on".to_owned()),
             ("lock_timeout", format!("{}ms", self.lock_wait.as_millis())),
@@ -47,7 +41,6 @@ impl Sessions {
             // One process of the server for each of our sessions: never more load than was promised.
             ("max_parallel_workers_per_gather", "0".to_owned()),
             ("jit", "off".to_owned()),
-            ("client_connection_check_interval", "5s".to_owned()),
             ("tcp_keepalives_idle", "30".to_owned()),
             ("tcp_keepalives_interval", "10".to_owned()),
             ("tcp_keepalives_count", "3".to_owned()),
@@ -56,8 +49,18 @@ impl Sessions {
         // A server that promises nothing about its bytes would refuse those that are not UTF-8.
         let encoding = "pg_catalog.set_config('client_encoding', CASE pg_catalog.current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
         let list: Vec<String> = settings.iter().map(|(name, value)| format!("pg_catalog.set_config('{name}', '{value}', false)")).collect();
-        let sql = format!("SELECT {encoding}, {}", list.join(", "));
-        sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.context_sql("make the settings of a session")?;
+        // The last is there since 14.
+        let sql = format!(
+            "SELECT pg_catalog.current_setting('server_version_num')::int, {encoding}, {},
+                    CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 140000 THEN pg_catalog.set_config('client_connection_check_interval', '5s', false) END",
+            list.join(", ")
+        );
+        let number: i32 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await.context_sql("make the settings of a session")?;
+        let major = u32::try_from(number / 10_000).unwrap_or(0);
+        if major < 14 {
+            return Err(Failure::new(FailureKind::BadSettings, format!("the server is PostgreSQL {major}; at least 14 is needed"))
+                .hint("only from 14 on can a range of pages be read without reading the whole table"));
+        }
         Ok((connection, major))
     }
 }

@@ -1,20 +1,17 @@
-//! `notify-slack`: reports from the queue into Slack, one message each, in the order in which they were sent.
+//! `notify-slack`: whatever comes from the queue into Slack, one message each, in the order in which they were sent.
 //!
 //! A message leaves the queue only when Slack took it: whatever happens in between, it comes back, and in the end lies in the dead-letter
 //! queue. So a message may be posted twice, and is never lost. This function publishes no report of its own, which it would have to post.
 
+pub mod card;
 pub mod config;
-pub mod envelope;
-pub mod render;
-#[cfg(test)]
-mod samples;
+pub mod input;
 pub mod slack;
 pub mod text;
 
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_lambda_events::sqs::SqsEvent;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::env::Reader;
@@ -26,9 +23,9 @@ use shared::secrets;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::card::{Card, Places, Standing};
 use crate::config::Settings;
-use crate::envelope::{Content, Item};
-use crate::render::{Card, Places};
+use crate::input::{Item, Quiet};
 use crate::slack::{Refused, TIMEOUT, Target};
 
 /// Slack takes about one message a second into a channel (api.slack.com, "Rate limits").
@@ -70,7 +67,8 @@ enum Held {
 impl Function for NotifySlack {
     const NAME: &'static str = "notify-slack";
     const PUBLISHES: bool = false;
-    type Request = SqsEvent;
+    /// A batch of the queue; or one message, when CloudWatch or SNS invoke it directly.
+    type Request = Value;
 
     fn new(reader: &mut Reader<'_>, deployment: &Deployment, config: &SdkConfig) -> Self {
         let settings = Settings::read(reader);
@@ -79,12 +77,12 @@ impl Function for NotifySlack {
         Self { settings, places, instance: deployment.instance.clone(), ssm, http, state: Mutex::default() }
     }
 
-    fn slot(_request: &SqsEvent, run: &Run) -> DateTime<Utc> {
+    fn slot(_request: &Value, run: &Run) -> DateTime<Utc> {
         run.started_at
     }
 
-    async fn handle(&self, request: SqsEvent, run: &Run, report: &mut Report) -> Result<Answer, Failure> {
-        let items = envelope::items(request);
+    async fn handle(&self, request: Value, run: &Run, report: &mut Report) -> Result<Answer, Failure> {
+        let items = input::items(input::batch(&request), run.started_at);
         let mut state = self.state.lock().await;
         let mut tally = Tally { received: items.len(), ..Tally::default() };
         let mut back: Vec<&Item> = Vec::new();
@@ -94,10 +92,10 @@ impl Function for NotifySlack {
                 back.push(item);
                 continue;
             }
-            tally.not_understood += usize::from(matches!(item.content, Content::Text { .. }));
-            let held = match self.deliver(&mut state, &render::card(&item.content, &self.places), run).await {
+            tally.not_understood += usize::from(item.events.iter().any(|event| !event.is_understood));
+            let held = match self.deliver_item(&mut state, item, run).await {
                 Ok(plain) => {
-                    tally.plain += usize::from(plain);
+                    tally.plain += plain;
                     failed_in_a_row = 0;
                     continue;
                 }
@@ -129,6 +127,16 @@ impl Function for NotifySlack {
 }
 
 impl NotifySlack {
+    /// Posts what a message says; gives how often only the plain form was taken. An alarm that was just made has nothing to say yet.
+    async fn deliver_item(&self, state: &mut State, item: &Item, run: &Run) -> Result<usize, Held> {
+        let mut plain = 0;
+        for event in item.events.iter().filter(|event| event.quiet != Some(Quiet::JustMade)) {
+            let card = card::root(event, &Standing::default(), &self.places);
+            plain += usize::from(self.deliver(state, &card, run).await?);
+        }
+        Ok(plain)
+    }
+
     /// Posts a card, at Slack's pace; says whether only its plain form was taken.
     async fn deliver(&self, state: &mut State, card: &Card, run: &Run) -> Result<bool, Held> {
         let (mut message, mut plain) = (card.message(), false);

@@ -6,8 +6,8 @@ use super::assert_none;
 use super::licence::satisfy;
 use super::tree::{File, files, root, text};
 
-const FUNCTIONS: [&str; 8] =
-    ["snapshot", "logical-dump", "backup-verify", "retention", "restore-drill", "integrity-check", "rotate-secret", "notify-slack"];
+const FUNCTIONS: [&str; 9] =
+    ["snapshot", "logical-dump", "backup-verify", "retention", "restore-drill", "integrity-check", "rotate-secret", "canary", "notify-slack"];
 const HARNESS: [&str; 3] = ["local", "tests", "bench"];
 
 /// Who may depend on these; everybody else may not.

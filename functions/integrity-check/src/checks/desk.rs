@@ -53,6 +53,8 @@ pub struct Desk<'a> {
     sessions: &'a Sessions,
     /// The session, and the number of its backend.
     first: Option<(Connection, i32)>,
+    /// The time limit of the first session's statements, in milliseconds, once we made it.
+    limit: Option<u128>,
     /// The one that looks whether the first is in the way.
     second: Option<Connection>,
     /// Until when.
@@ -67,7 +69,7 @@ const MESSAGE_CHARACTERS_MAX: usize = 300;
 impl<'a> Desk<'a> {
     /// Nothing is connected before it is needed.
     pub fn new(sessions: &'a Sessions, until: Instant) -> Self {
-        Self { sessions, first: None, second: None, until, statements: 0 }
+        Self { sessions, first: None, limit: None, second: None, until, statements: 0 }
     }
 
     /// The database.
@@ -88,13 +90,16 @@ impl<'a> Desk<'a> {
         let (mut connection, backend) = match self.first.take() {
             Some(first) => first,
             None => match timeout_at(self.until, connect(self.sessions)).await {
-                Ok(connected) => connected.map_err(Refusal::Lost)?,
+                Ok(connected) => {
+                    self.limit = None;
+                    connected.map_err(Refusal::Lost)?
+                }
                 Err(_) => return Err(Refusal::TimeIsOver),
             },
         };
         self.statements += 1;
         let left = self.until.saturating_duration_since(Instant::now()) + Duration::from_secs(1);
-        let work = run(&mut connection, sql, author, timeout.min(left));
+        let work = run(&mut connection, &mut self.limit, sql, author, timeout.min(left));
         let Ok((result, was_told)) = timeout_at(self.until, watch::over(&mut self.second, self.sessions, backend, work)).await else {
             // The server ends it too, by its own limit or when it finds nobody there; the look may have been cut in the middle.
             self.second = None;
@@ -130,15 +135,19 @@ async fn connect(sessions: &Sessions) -> Result<(Connection, i32), Failure> {
     Ok((connection, backend))
 }
 
-async fn run(connection: &mut Connection, sql: &str, author: Author, timeout: Duration) -> Result<Vec<PgRow>, sqlx::Error> {
-    let path = match author {
-        Author::Ours => "pg_catalog",
-        Author::Team => "\"$user\", public",
-    };
+async fn run(connection: &mut Connection, limit: &mut Option<u128>, sql: &str, author: Author, timeout: Duration) -> Result<Vec<PgRow>, sqlx::Error> {
+    let milliseconds = timeout.as_millis().max(1);
+    if author == Author::Ours {
+        // The session only reads, and a statement of ours changes nothing in it: it needs no transaction around it, but its time.
+        if *limit != Some(milliseconds) {
+            sqlx::query(AssertSqlSafe(format!("SET statement_timeout = {milliseconds}"))).execute(&mut *connection).await?;
+            *limit = Some(milliseconds);
+        }
+        return sqlx::query(AssertSqlSafe(sql.to_owned()).into_sql_str()).persistent(false).fetch_all(&mut *connection).await;
+    }
     let begin = format!(
-        "BEGIN READ ONLY; SELECT pg_catalog.set_config('search_path', '{path}', true), pg_catalog.set_config('statement_timeout', '{}ms', true),
-                                 pg_catalog.set_config('standard_conforming_strings', 'on', true)",
-        timeout.as_millis().max(1)
+        "BEGIN READ ONLY; SELECT pg_catalog.set_config('search_path', '\"$user\", public', true), pg_catalog.set_config('statement_timeout', '{milliseconds}ms', true),
+                                 pg_catalog.set_config('standard_conforming_strings', 'on', true)"
     );
     sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *connection).await?;
     // The extended protocol takes one statement, whatever the text says.

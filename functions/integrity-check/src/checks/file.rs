@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::check::Check;
 use super::kinds::read_check;
 use super::reading::{Lines, Mistake, Reader, did_you_mean, shown};
+use crate::anomaly::Calendar;
 use crate::flags::Settings;
 
 /// Checks that a file may have.
@@ -23,6 +24,8 @@ pub struct TeamFile {
     pub checks: Vec<Check>,
     /// Feature flags.
     pub flags: Option<Settings>,
+    /// Days that are not like others.
+    pub calendar: Calendar,
     /// What is written wrong, and so is not asked for.
     pub wrong: Vec<Wrong>,
 }
@@ -58,11 +61,24 @@ impl Wrong {
     }
 }
 
+/// `[calendar]`: `days = ["2026-12-25"]`, `month-ends = true`.
+fn calendar(reader: &mut Reader<'_>) -> Calendar {
+    let mut calendar = Calendar { month_ends: reader.flag("month-ends", false), ..Calendar::default() };
+    for day in reader.texts("days").unwrap_or_default() {
+        match day.parse() {
+            Ok(day) => drop(calendar.days.insert(day)),
+            Err(_) => reader.wrong("days", format!("{day:?} is no date: it is written \"2026-12-25\"")),
+        }
+    }
+    calendar
+}
+
 fn quoted(name: &str) -> String {
-    if name == FLAGS || name.starts_with("check number ") { name.to_owned() } else { format!("check {name:?}") }
+    if [FLAGS, CALENDAR].contains(&name) || name.starts_with("check number ") { name.to_owned() } else { format!("check {name:?}") }
 }
 
 const FLAGS: &str = "flags";
+const CALENDAR: &str = "calendar";
 
 impl TeamFile {
     /// Reads a file.
@@ -107,10 +123,24 @@ impl TeamFile {
                         _ => file.wrong.push(Wrong { name: Some(FLAGS.to_owned()), database, mistakes }),
                     }
                 }
+                (CALENDAR, DeValue::Table(table)) => {
+                    let mut reader = Reader::new(table, &lines, &value.span());
+                    let calendar = calendar(&mut reader);
+                    let mistakes = reader.finish();
+                    if mistakes.is_empty() {
+                        file.calendar = calendar;
+                    } else {
+                        file.wrong.push(Wrong { name: Some(CALENDAR.to_owned()), database: None, mistakes });
+                    }
+                }
+                (CALENDAR, _) => mistakes.push(Mistake { line, what: "the calendar is written below [calendar], with one bracket".to_owned() }),
                 ("check", _) => mistakes.push(Mistake { line, what: "checks are written below [[check]], with two brackets".to_owned() }),
                 (FLAGS, _) => mistakes.push(Mistake { line, what: "feature flags are written below [flags], with one bracket".to_owned() }),
                 (other, _) => {
-                    mistakes.push(Mistake { line, what: format!("`{}` is not known here{}", shown(other), did_you_mean(other, &["check", FLAGS])) });
+                    mistakes.push(Mistake {
+                        line,
+                        what: format!("`{}` is not known here{}", shown(other), did_you_mean(other, &["check", FLAGS, CALENDAR])),
+                    });
                 }
             }
         }
@@ -157,6 +187,7 @@ impl TeamFile {
         let is_for = |named: &Option<String>| named.as_deref().is_none_or(|named| named == database);
         Self {
             checks: self.checks.iter().filter(|check| is_for(&check.database)).cloned().collect(),
+            calendar: self.calendar.clone(),
             flags: self.flags.clone().filter(|flags| is_for(&flags.database)),
             wrong: self.wrong.iter().filter(|wrong| is_for(&wrong.database)).cloned().collect(),
         }

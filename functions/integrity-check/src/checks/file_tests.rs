@@ -23,7 +23,17 @@ fn the_example_has_every_kind_and_is_right() {
     let line = EXAMPLE.lines().position(|line| line.starts_with("SELECT o.id")).expect("the query") + 1;
     assert!(matches!(&first.kind, Kind::Rows(sql) if sql.line == line && sql.is_block), "{first:?}");
     assert_eq!(EXAMPLE.lines().nth(first.line - 1), Some("[[check]]"));
+    assert!(file.calendar.month_ends && file.calendar.days.len() == 3);
     assert!(matches!(&file.flags.expect("flags").source, Source::Table(name) if name.subject() == "shop.feature_flags"));
+}
+
+#[test]
+fn a_day_that_is_no_date_is_said_with_its_line_and_the_checks_stand() {
+    let text = format!("{GOOD}\n[calendar]\ndays = [\"2026-12-25\", \"christmas\"]\n");
+    let file = TeamFile::read(&text);
+    assert_eq!(file.checks.len(), 1);
+    assert_eq!(said(&text), ["line 8: calendar: \"christmas\" is no date: it is written \"2026-12-25\""]);
+    assert!(file.calendar.days.is_empty());
 }
 
 #[test]
