@@ -6,6 +6,7 @@ mod kinds;
 mod objects;
 mod privileges;
 
+use sqlx::Executor as _;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -61,6 +62,18 @@ impl Stage {
 
     pub(super) async fn admin(&self) -> sqlx::PgConnection {
         database::connect(&self.instance, &self.admin_url()).await.expect("connect")
+    }
+
+    /// Blocks of a table that anybody ever fetched; asked when everybody else has gone, since a session counts when it ends.
+    pub(super) async fn blocks_fetched(&self, table: &str) -> u64 {
+        let mut admin = self.admin().await;
+        let alone = "SET statement_timeout = '60s'; DO $$ BEGIN
+                       WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()) LOOP
+                         PERFORM pg_stat_clear_snapshot(); END LOOP; END $$";
+        admin.execute(sqlx::raw_sql(alone)).await.expect("everybody else goes");
+        let sql = "SELECT pg_stat_get_blocks_fetched($1::text::regclass)";
+        let blocks: i64 = sqlx::query_scalar(sql).bind(table).fetch_one(&mut admin).await.expect("look");
+        u64::try_from(blocks).expect("a count")
     }
 
     pub(super) fn sessions(&self) -> Sessions {
