@@ -17,7 +17,7 @@ use crate::checks::{self, CheckResult, State, TeamFile};
 use crate::corruption::Cursor;
 use crate::flags::Memory;
 use crate::history::{self, Extremes, Past, TableTonight};
-use crate::night::{Came, Invocation, Sums};
+use crate::night::{Came, Invocation};
 use crate::nights::Nights;
 use crate::queries::{Counters, Figures};
 use crate::shown::{Shown, page};
@@ -158,17 +158,17 @@ impl Ending<'_> {
         let read: Vec<&TableTonight> = tables.iter().filter(|table| table.metrics.is_some()).collect();
         let rows: u64 = read.iter().filter_map(|table| table.metrics.as_ref()).map(|metrics| metrics.rows).sum();
         let failed = results.iter().filter(|result| result.state != State::Ok).count();
-        let sums = Sums {
-            tables: tables.len() as u64,
-            tables_read: read.len() as u64,
-            rows,
-            pages: work.pages,
-            amcheck_pages: work.corruption.pages,
-            checks_failed: failed as u64,
-            standing: judged.standing.len() as u64,
-            new: judged.new as u64,
-        };
-        let mut said = format!("{} of {} tables read, {} rows", count(sums.tables_read), count(sums.tables), count(rows));
+        let counted = vec![
+            ("tables", tables.len() as u64),
+            ("tablesRead", read.len() as u64),
+            ("rowsCounted", rows),
+            ("pagesRead", work.pages),
+            ("pagesVerified", work.corruption.pages),
+            ("checksFailed", failed as u64),
+            ("findingsStanding", judged.standing.len() as u64),
+            ("findingsNew", judged.new as u64),
+        ];
+        let mut said = format!("{} of {} tables read, {} rows", count(read.len() as u64), count(tables.len() as u64), count(rows));
         if !results.is_empty() {
             let good = results.len() - failed;
             said.push_str(&format!("; {} of {} checks hold", count(good as u64), count(results.len() as u64)));
@@ -181,7 +181,7 @@ impl Ending<'_> {
             database: self.database.to_owned(),
             said,
             has_ended: true,
-            sums,
+            counted,
             findings: judged.told.clone(),
             links: vec![("page".to_owned(), dashboard), ("history".to_owned(), history::key(self.invocation.instance, self.database, self.slot))],
         }

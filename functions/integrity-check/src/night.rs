@@ -2,6 +2,7 @@
 //!
 //! A lock in the database keeps two invocations apart; what was done lies in the bucket as parts, each of which holds all that the ones before it held.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -58,33 +59,34 @@ pub struct Came {
     pub said: String,
     /// Whether its night ended.
     pub has_ended: bool,
-    /// What was counted.
-    pub sums: Sums,
+    /// What was counted, by the name of the report's fact; each database's are added up.
+    pub counted: Vec<(&'static str, u64)>,
     /// What is told.
     pub findings: Vec<Finding>,
     /// Where to read on: title and key.
     pub links: Vec<(String, String)>,
 }
 
-/// What is counted, of one database or of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// Tables that there are, as a person counts them.
-    pub tables: u64,
-    /// Those of them that were read.
-    pub tables_read: u64,
-    /// Their rows.
-    pub rows: u64,
-    /// Pages of tables that were read.
-    pub pages: u64,
-    /// Pages that amcheck looked at.
-    pub amcheck_pages: u64,
-    /// The team's checks that do not hold, are written wrong, or could not be answered.
-    pub checks_failed: u64,
-    /// What stands.
-    pub standing: u64,
-    /// What is new of it.
-    pub new: u64,
+impl Came {
+    /// Both of a database's nights that one invocation worked at.
+    fn and(mut self, later: Self) -> Self {
+        self.said = format!("{}; {}", self.said, later.said);
+        if later.has_ended {
+            self.counted = later.counted;
+        }
+        self.findings.extend(later.findings);
+        self.links.splice(..0, later.links);
+        self
+    }
+
+    /// This one, and then something went wrong.
+    fn but(mut self, failure: &Failure) -> Self {
+        self.said = format!("{}; the next could not be begun", self.said);
+        let mut finding = Finding::new(FindingKind::NotChecked, self.database.as_str(), format!("tonight was not begun: {failure}"));
+        finding.hint.clone_from(&failure.hint);
+        self.findings.push(finding);
+        self
+    }
 }
 
 impl Invocation<'_> {
@@ -107,12 +109,20 @@ impl Invocation<'_> {
         if !ours {
             return Ok(Came { said: "another invocation is at it".to_owned(), ..came });
         }
-        let result = self.locked(database, &sessions, &mut control, major, check, came).await;
+        let mut result = self.locked(database, &sessions, &mut control, major, check).await;
+        if let Ok((abandoned, true)) = result {
+            result = match self.locked(database, &sessions, &mut control, major, check).await {
+                Ok((tonight, _)) => Ok((abandoned.and(tonight), false)),
+                // What the ended night found is told all the same.
+                Err(failure) => Ok((abandoned.but(&failure), false)),
+            };
+        }
         // With the session goes its lock.
         let _ = control.close().await;
-        result
+        result.map(|(came, _)| came)
     }
 
+    /// One look, and what follows from it; whether it was only to end a night that nobody went on with.
     async fn locked(
         &self,
         database: &str,
@@ -120,8 +130,8 @@ impl Invocation<'_> {
         control: &mut Connection,
         major: u32,
         check: &Check,
-        came: Came,
-    ) -> Result<Came, Failure> {
+    ) -> Result<(Came, bool), Failure> {
+        let came = Came { database: database.to_owned(), ..Came::default() };
         let nights = Nights { store: self.store, instance: self.instance, database };
         let known = nights.newest(self.run.now()).await?;
         let ended = known.iter().find(|known| known.has_ended);
@@ -133,7 +143,7 @@ impl Invocation<'_> {
         let choice = tonight(known.first().copied(), asked_at, check.scheduled_at.is_some(), self.settings.night);
         let (known, is_last) = match choice {
             Tonight::Done(known) => {
-                return Ok(Came { said: format!("the night of {} has ended", known.slot.format("%Y-%m-%d %H:%M")), ..came });
+                return Ok((Came { said: format!("the night of {} has ended", known.slot.format("%Y-%m-%d %H:%M")), ..came }, false));
             }
             Tonight::Begin => (None, false),
             Tonight::GoOn { known, is_last } => (Some(known), is_last),
@@ -150,8 +160,8 @@ impl Invocation<'_> {
         let ending = Ending { invocation: self, database, slot, catalog, team: &team, unread, before };
         if let Tonight::EndThenBegin(_) = choice {
             let mut ended = ending.end(&nights, work).await?;
-            ended.said = format!("a night that nobody went on with was ended: {}", ended.said);
-            return Ok(ended);
+            ended.said = format!("the night of {}, which nobody went on with, was ended: {}", slot.format("%Y-%m-%d %H:%M"), ended.said);
+            return Ok((ended, true));
         }
         let s3 = aws_sdk_s3::Client::new(self.config);
         let room = Room {
@@ -178,9 +188,9 @@ impl Invocation<'_> {
         if !done && !is_last {
             parts.write(&work).await?;
             let (tables, left) = (ending.catalog.tables.len(), work.not_reached(&ending.catalog.tables).len());
-            return Ok(Came { said: format!("under way: {} of {} tables are left", count(left as u64), count(tables as u64)), ..came });
+            return Ok((Came { said: format!("under way: {} of {} tables are left", count(left as u64), count(tables as u64)), ..came }, false));
         }
-        ending.end(&nights, work).await
+        Ok((ending.end(&nights, work).await?, false))
     }
 
     async fn work(&self, nights: &Nights<'_>, known: Known, before: Option<&End>) -> Result<Work, Failure> {
@@ -244,9 +254,9 @@ impl Invocation<'_> {
             count(team.checks.len() as u64),
         );
         let source = self.settings.checks.as_deref().unwrap_or_default();
-        let sums = Sums { tables: catalog.tables.len() as u64, pages, ..Sums::default() };
+        let counted = vec![("tables", catalog.tables.len() as u64), ("pagesToRead", pages)];
         let findings = team.wrong.iter().map(|wrong| wrong.finding(source)).chain(unread).collect();
-        Ok(Came { said, sums, findings, ..came })
+        Ok(Came { said, counted, findings, ..came })
     }
 }
 
@@ -258,20 +268,12 @@ fn fresh(before: Option<&End>) -> Work {
 /// Puts what came of the databases into the report.
 pub fn summarise(came: &[Came], store: &Store, report: &mut Report) {
     let several = came.len() > 1;
-    let mut sums = Sums::default();
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     let mut said = Vec::new();
     for one in came {
-        let add = one.sums;
-        sums = Sums {
-            tables: sums.tables + add.tables,
-            tables_read: sums.tables_read + add.tables_read,
-            rows: sums.rows + add.rows,
-            pages: sums.pages + add.pages,
-            amcheck_pages: sums.amcheck_pages + add.amcheck_pages,
-            checks_failed: sums.checks_failed + add.checks_failed,
-            standing: sums.standing + add.standing,
-            new: sums.new + add.new,
-        };
+        for (name, value) in &one.counted {
+            *sums.entry(name).or_default() += value;
+        }
         said.push(if several { format!("{}: {}", one.database, one.said) } else { one.said.clone() });
         report.findings.extend(one.findings.iter().map(|finding| {
             let mut finding = finding.clone();
@@ -285,18 +287,8 @@ pub fn summarise(came: &[Came], store: &Store, report: &mut Report) {
         }
     }
     report.summary = said.join("; ");
-    let ended = came.iter().filter(|one| one.has_ended).count();
-    for (name, value) in [
-        ("tables", sums.tables),
-        ("tablesRead", sums.tables_read),
-        ("rowsCounted", sums.rows),
-        ("pagesRead", sums.pages),
-        ("pagesVerified", sums.amcheck_pages),
-        ("checksFailed", sums.checks_failed),
-        ("findingsStanding", sums.standing),
-        ("findingsNew", sums.new),
-        ("nightsEnded", ended as u64),
-    ] {
+    report.count("nightsEnded", came.iter().filter(|one| one.has_ended).count() as u64, Unit::Count);
+    for (name, value) in sums {
         report.count(name, value, Unit::Count);
     }
 }

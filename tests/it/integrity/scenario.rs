@@ -33,6 +33,9 @@ kind = "sql"
 sql = "SELECT nothing FROM nowhere"
 "#;
 
+/// In minutes.
+const DAY: i64 = 24 * 60;
+
 /// A stack whose check has a role of its own, as DEPLOYMENT.md makes it.
 async fn stage(more: &[(&'static str, String)]) -> Stage {
     let mut parameters = vec![("IntegrityUrlParameter", "/lifeboat/dev/integrity-url".to_owned()), ("IntegrityPagesPerSecond", "1048576".to_owned())];
@@ -163,13 +166,16 @@ fn a_night_that_is_cut_again_and_again_comes_to_the_same() {
         let environment = bed.environment(&server, &more);
         let function = world().await.function("integrity-check");
         let first = DateTime::parse_from_rfc3339("2026-11-23T01:00:00Z").expect("a time").to_utc();
-        let mut ended = None;
-        for invocation in 0..60 {
+        let at = async |minutes| {
             let runner = Runner::start(&function, &environment).await.expect("start");
-            let request = json!({"kind": "check", "scheduledAt": first + TimeDelta::minutes(invocation)});
+            let request = json!({"kind": "check", "scheduledAt": first + TimeDelta::minutes(minutes)});
             let outcome = runner.invoke(&request, std::time::Duration::from_secs(9)).await;
             runner.end().await;
-            let report = bed::report(outcome);
+            bed::report(outcome)
+        };
+        let mut ended = None;
+        for invocation in 0..60 {
+            let report = at(invocation).await;
             if report.fact("nightsEnded") == Some(1.0) {
                 ended = Some((invocation, report));
                 break;
@@ -179,6 +185,14 @@ fn a_night_that_is_cut_again_and_again_comes_to_the_same() {
         let (invocations, report) = ended.expect("it comes to an end");
         assert!(invocations > 2, "it was cut: {invocations}");
         assert_eq!((report.fact("tablesRead"), report.fact("rowsCounted")), (Some(3.0), Some(50_000.0)), "{report:#?}");
+
+        // A night that nobody goes on with is ended by the first invocation of the next, which begins as well: where the schedule asks once a day, no day is lost.
+        assert!(at(DAY).await.summary.contains("under way"));
+        let report = at(2 * DAY).await;
+        assert!(report.summary.contains("the night of 2026-11-24 01:00, which nobody went on with, was ended: "), "{}", report.summary);
+        assert!(report.summary.contains("; under way: ") && report.fact("nightsEnded") == Some(1.0), "{report:#?}");
+        let report = at(2 * DAY + 1).await;
+        assert!(report.summary.starts_with("under way: "), "it is gone on with: {}", report.summary);
         database::drop(&server, &name).await.expect("drop the database");
     });
 }
